@@ -1,0 +1,3 @@
+//! Benchmarks of the veilsum crates.
+
+fn main() {}

@@ -1,0 +1,123 @@
+//! Events: what a release did, described without its data.
+
+use crate::privacy::{Delta, Epsilon, Positive, Rational};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What happened, in terms that an accountant can judge.
+///
+/// Events are issued by the mechanisms and samplers that ran and contain public parameters alone. Serialized, they are
+/// the record that a ledger keeps. An accountant refuses by name every event that it has not been taught.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// Gaussian noise; the noise multiplier is its standard deviation over the L2 sensitivity.
+    Gaussian {
+        /// sigma / sensitivity.
+        noise_multiplier: Positive,
+    },
+    /// Laplace noise; the noise multiplier is its scale over the L1 sensitivity.
+    Laplace {
+        /// scale / sensitivity.
+        noise_multiplier: Positive,
+    },
+    /// Integer Gaussian noise on one integer, or on a vector whose change has at most this L1 sensitivity.
+    DiscreteGaussian {
+        /// Parameter sigma of exp(-x^2 / (2 sigma^2)), not quite the standard deviation.
+        sigma: Positive,
+        /// Sensitivity, a whole number.
+        sensitivity: u64,
+    },
+    /// Integer Gaussian noise on a vector of integers, bounded in L2: for zCDP and RDP alone, since the scalar curve
+    /// at the L2 sensitivity is not an upper bound.
+    DiscreteGaussianVector {
+        /// Parameter sigma of exp(-x^2 / (2 sigma^2)).
+        sigma: Positive,
+        /// Square of the L2 sensitivity, a whole number since the coordinates are.
+        squared_l2: u64,
+    },
+    /// Integer Laplace noise; L1 sensitivity.
+    DiscreteLaplace {
+        /// Parameter of exp(-|x| / scale).
+        scale: Positive,
+        /// L1 sensitivity, a whole number.
+        sensitivity: u64,
+    },
+    /// The difference of two Poisson variables with the same mean, on integers.
+    Skellam {
+        /// Total variance, twice the mean of each Poisson.
+        variance: Positive,
+        /// L1 sensitivity, a whole number.
+        l1: u64,
+        /// Square of the L2 sensitivity, a whole number since the coordinates are.
+        squared_l2: u64,
+    },
+    /// Randomized response over `categories` answers. Replace-one only.
+    RandomizedResponse {
+        /// Pure epsilon of one answer.
+        epsilon: Epsilon,
+        /// Number of possible answers, >= 2.
+        categories: u32,
+    },
+    /// Anything that is epsilon-differentially private.
+    Pure {
+        /// The bound.
+        epsilon: Epsilon,
+    },
+    /// Anything that is (epsilon, delta)-differentially private; epsilon may be zero (a pure delta).
+    Approximate {
+        /// The bound, >= 0.
+        epsilon: Rational,
+        /// The probability of exceeding it.
+        delta: Delta,
+    },
+    /// `event` on a Poisson sample: each unit is included independently. Add-remove only.
+    PoissonSampled {
+        /// Probability of inclusion, in (0, 1].
+        rate: Rational,
+        /// What ran on the sample.
+        event: Box<Event>,
+    },
+    /// `event` on a uniform sample of fixed size. Replace-one only.
+    SampledWithoutReplacement {
+        /// Number of units in the data, public.
+        population: u64,
+        /// Number of units in the sample, 1 to `population`.
+        size: u64,
+        /// What ran on the sample.
+        event: Box<Event>,
+    },
+    /// Several events on the same data, each a number of times, in any order, chosen beforehand.
+    Composed {
+        /// (event, count) pairs.
+        events: Vec<(Event, u64)>,
+    },
+}
+
+impl Event {
+    /// The event's kind, as error messages and files name it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Gaussian { .. } => "gaussian",
+            Self::Laplace { .. } => "laplace",
+            Self::DiscreteGaussian { .. } => "discrete_gaussian",
+            Self::DiscreteGaussianVector { .. } => "discrete_gaussian_vector",
+            Self::DiscreteLaplace { .. } => "discrete_laplace",
+            Self::Skellam { .. } => "skellam",
+            Self::RandomizedResponse { .. } => "randomized_response",
+            Self::Pure { .. } => "pure",
+            Self::Approximate { .. } => "approximate",
+            Self::PoissonSampled { .. } => "poisson_sampled",
+            Self::SampledWithoutReplacement { .. } => "sampled_without_replacement",
+            Self::Composed { .. } => "composed",
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind())
+    }
+}

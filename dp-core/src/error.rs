@@ -1,0 +1,57 @@
+//! The crate's one error type: what is wrong, why, and the way out.
+
+use std::fmt;
+
+/// Everything that can go wrong in this crate.
+///
+/// Messages name the offending *parameter*, its bound and the remedy. They never contain private data, and whether
+/// an error occurs never depends on more of the data than the documentation of the call says.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A public parameter lies outside its range.
+    #[error("{what} is {value}: it must be {bound}")]
+    OutOfRange {
+        /// The parameter's name.
+        what: &'static str,
+        /// Its value, as the caller would write it.
+        value: String,
+        /// The range it must lie in, and the way out.
+        bound: &'static str,
+    },
+    /// A value handed to a mechanism was NaN or infinite.
+    #[error(
+        "the input has a NaN or an infinity: mechanisms take finite numbers only, so drop or impute missing values first"
+    )]
+    NotFinite,
+    /// A result does not fit its type.
+    #[error("{what} does not fit {fits}: {remedy}")]
+    Overflow {
+        /// The quantity that overflowed.
+        what: &'static str,
+        /// The type or range it had to fit.
+        fits: &'static str,
+        /// What the caller can do about it.
+        remedy: &'static str,
+    },
+    /// The accountant does not know how to bound this event.
+    #[error("{accountant} cannot account for {event}: {why}")]
+    UnsupportedEvent {
+        /// The accountant that refused.
+        accountant: &'static str,
+        /// The event, as it describes itself.
+        event: String,
+        /// Why, and which accountant can.
+        why: &'static str,
+    },
+    /// The operating system gave no randomness. Nothing was released.
+    #[error("the operating system's random generator failed: nothing was released")]
+    Entropy,
+}
+
+impl Error {
+    /// A parameter `what` whose `value` breaks `bound`.
+    pub(crate) fn out_of_range(what: &'static str, value: impl fmt::Display, bound: &'static str) -> Self {
+        Self::OutOfRange { what, value: value.to_string(), bound }
+    }
+}

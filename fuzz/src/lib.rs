@@ -1,0 +1,21 @@
+//! The bodies of the fuzz targets: one function a target, each taking the fuzzer's bytes.
+//!
+//! `fuzz_targets/` hands them to libFuzzer; `tests/seeds.rs` replays `seeds/<target>/` through them on a stable
+//! toolchain, so that what fuzzing once found stays found.
+
+/// A target: its name, which is also the folder of its seeds, and its body.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: &[Target] = &[("rational", rational)];
+
+/// Parsing a number never panics, and what parses prints to something that parses to the same number.
+pub fn rational(data: &[u8]) {
+    use veilsum_dp_core::privacy::Rational;
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(number) = text.parse::<Rational>() {
+        let again: Rational = number.to_string().parse().expect("what was printed parses");
+        assert_eq!(number, again);
+        assert!(number.lower() <= number.upper());
+    }
+}

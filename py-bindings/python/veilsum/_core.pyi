@@ -1,0 +1,3 @@
+# The native half. Each section belongs to the Rust file that it names.
+
+__version__: str

@@ -1,0 +1,1 @@
+"""Accountants that answer with enclosures, and the durable ledger."""

@@ -1,0 +1,1 @@
+"""Authenticated encryption for data in transit."""

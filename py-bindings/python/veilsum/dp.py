@@ -1,0 +1,1 @@
+"""Mechanisms with exact noise, and private tables."""

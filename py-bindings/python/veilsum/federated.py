@@ -1,0 +1,1 @@
+"""Secure-aggregation federated averaging with noise from the clients."""
