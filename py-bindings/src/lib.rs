@@ -2,12 +2,21 @@
 
 use pyo3::prelude::*;
 
-#[expect(dead_code, reason = "the wrappers that raise these come with the mechanisms")]
+mod enclosure;
+#[allow(dead_code, reason = "not every wrapper is there yet")]
 mod error;
+mod event;
+#[allow(dead_code, reason = "the mechanisms and budgets that read numbers follow")]
+mod number;
 
 #[pymodule]
 mod _core {
     use super::*;
+
+    #[pymodule_export]
+    use super::enclosure::Enclosure;
+    #[pymodule_export]
+    use super::event::Event;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

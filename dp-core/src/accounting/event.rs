@@ -1,5 +1,6 @@
 //! Events: what a release did, described without its data.
 
+use crate::Error;
 use crate::privacy::{Delta, Epsilon, Positive, Rational};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -112,6 +113,42 @@ impl Event {
             Self::PoissonSampled { .. } => "poisson_sampled",
             Self::SampledWithoutReplacement { .. } => "sampled_without_replacement",
             Self::Composed { .. } => "composed",
+        }
+    }
+
+    /// Checks what the fields' types cannot: for events that were read from a file or built by hand.
+    ///
+    /// # Errors
+    /// Names the first parameter out of its range.
+    pub fn check(&self) -> Result<(), Error> {
+        let whole = |what, value: u64| match value {
+            0 => Err(Error::out_of_range(what, value, "a whole number >= 1")),
+            _ => Ok(()),
+        };
+        match self {
+            Self::Gaussian { .. } | Self::Laplace { .. } | Self::Pure { .. } => Ok(()),
+            Self::DiscreteGaussian { sensitivity, .. } | Self::DiscreteLaplace { sensitivity, .. } => {
+                whole("sensitivity", *sensitivity)
+            }
+            Self::DiscreteGaussianVector { squared_l2, .. } => whole("squared_l2", *squared_l2),
+            Self::Skellam { l1, squared_l2, .. } => whole("l1", *l1).and_then(|()| whole("squared_l2", *squared_l2)),
+            Self::RandomizedResponse { categories: 0 | 1, .. } => {
+                Err(Error::out_of_range("categories", "fewer than 2", "a whole number >= 2"))
+            }
+            Self::RandomizedResponse { .. } => Ok(()),
+            Self::Approximate { epsilon, .. } if epsilon.is_negative() => {
+                Err(Error::out_of_range("epsilon", epsilon, "a number >= 0"))
+            }
+            Self::Approximate { .. } => Ok(()),
+            Self::PoissonSampled { rate, .. } if !rate.is_positive() || *rate > Rational::one() => {
+                Err(Error::out_of_range("rate", rate, "in (0, 1]"))
+            }
+            Self::PoissonSampled { event, .. } => event.check(),
+            Self::SampledWithoutReplacement { population, size, .. } if *size == 0 || size > population => {
+                Err(Error::out_of_range("size", size, "a whole number from 1 to the population"))
+            }
+            Self::SampledWithoutReplacement { event, .. } => event.check(),
+            Self::Composed { events } => events.iter().try_for_each(|(event, _)| event.check()),
         }
     }
 }
