@@ -1,0 +1,37 @@
+//! Sharp tools: keys from derived bytes, and C2SP's bytes without our header, for interoperation.
+//!
+//! What the rest of the crate rules out by construction is the caller's duty here.
+
+use crate::aead::Suite;
+use crate::cobblestone;
+use crate::error::Error;
+use crate::key::Key;
+use crate::secret::Secret;
+use crate::threads::Threads;
+
+/// A key from bytes that were derived elsewhere ([`kdf::derive`](crate::kdf::derive)). They must be uniformly random
+/// and serve nothing else.
+pub fn key_from_secret(secret: Secret<32>, suite: Suite) -> Key {
+    Key::from_secret(secret, suite)
+}
+
+/// Encrypts `data` as raw C2SP Cobblestone-256 bytes, `salt || commitment || chunks`.
+///
+/// # Errors
+/// [`Error::Entropy`].
+pub fn cobblestone256_encrypt(key: &Key, data: &[u8], context: &[u8]) -> Result<Vec<u8>, Error> {
+    let length = cobblestone::sealed_length(data.len()).ok_or(Error::KeyExhausted { limit: "4 PiB in one message" })?;
+    let mut sealed = vec![0; length];
+    key.seal_raw(data, &mut sealed, &[context], Threads::Auto)?;
+    Ok(sealed)
+}
+
+/// Decrypts raw C2SP Cobblestone-256 bytes.
+///
+/// # Errors
+/// [`Error::Rejected`].
+pub fn cobblestone256_decrypt(key: &Key, sealed: &[u8], context: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut data = vec![0; cobblestone::opened_length(sealed.len()).ok_or(Error::Rejected)?];
+    key.open_raw(sealed, &mut data, &[context], Threads::Auto)?;
+    Ok(data)
+}
