@@ -44,6 +44,50 @@ pub enum Error {
         /// Why, and which accountant can.
         why: &'static str,
     },
+    /// The budget does not cover this spend. Nothing was spent.
+    #[error(
+        "over budget: this spend costs {asked}, and {remaining} remain ({rule} composition): nothing was spent and \
+         nothing released"
+    )]
+    BudgetExceeded {
+        /// What the spend costs, in the measure of the ledger's rule.
+        asked: String,
+        /// What is left of it.
+        remaining: String,
+        /// The ledger's rule.
+        rule: &'static str,
+    },
+    /// An idempotency key was used for something else before. Nothing was spent.
+    #[error(
+        "the key {key:?} belongs to row {row}, which is another event, other parameters or another kind of call: \
+         choose a new key"
+    )]
+    LedgerKey {
+        /// The key.
+        key: String,
+        /// The row that it belongs to.
+        row: u64,
+    },
+    /// A ledger was opened under a policy that is not its own.
+    #[error(
+        "the ledger was made with {field} {stored} and not {asked}: it protects something else, so use another file"
+    )]
+    LedgerPolicy {
+        /// What differs.
+        field: &'static str,
+        /// As the ledger has it.
+        stored: String,
+        /// As the caller has it.
+        asked: String,
+    },
+    /// A ledger does not verify. It is refused, never repaired or reset.
+    #[error("the ledger does not verify at row {row}: {fault}; restore the file from where it is known to be whole")]
+    LedgerDamaged {
+        /// The first row at fault.
+        row: u64,
+        /// What is wrong with it.
+        fault: String,
+    },
     /// The operating system gave no randomness. Nothing was released.
     #[error("the operating system's random generator failed: nothing was released")]
     Entropy,
@@ -53,5 +97,10 @@ impl Error {
     /// A parameter `what` whose `value` breaks `bound`.
     pub(crate) fn out_of_range(what: &'static str, value: impl fmt::Display, bound: &'static str) -> Self {
         Self::OutOfRange { what, value: value.to_string(), bound }
+    }
+
+    /// A ledger whose row `row` is at fault.
+    pub(crate) fn damaged(row: u64, fault: impl Into<String>) -> Self {
+        Self::LedgerDamaged { row, fault: fault.into() }
     }
 }

@@ -6,10 +6,12 @@
 //! - [`sensitivity`]: neighbouring relations and norms, as types
 //! - [`mechanism`]: what a release is, and the event it leaves behind
 //! - [`accounting`]: events, and what they add up to
+//! - [`ledger`]: budgets that are spent once
 #![forbid(unsafe_code)]
 
 pub mod accounting;
 mod error;
+pub mod ledger;
 pub mod mechanism;
 pub mod privacy;
 pub mod sensitivity;

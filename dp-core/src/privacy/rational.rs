@@ -99,16 +99,38 @@ impl Rational {
         self.0.to_f64().unwrap_or(f64::NAN)
     }
 
+    /// From the big rational that it wraps.
+    pub(crate) fn exact(value: BigRational) -> Self {
+        Self(value)
+    }
+
+    /// Half of it.
+    #[must_use]
+    pub fn halved(&self) -> Self {
+        Self(&self.0 / BigInt::from(2))
+    }
+
+    /// The greatest whole number that is not above it.
+    #[must_use]
+    pub fn floor(&self) -> Self {
+        Self(self.0.floor())
+    }
+
+    /// The least multiple of 2^-`bits` that is not below it.
+    #[must_use]
+    pub fn rounded_up(&self, bits: u32) -> Self {
+        let unit = BigInt::one() << bits;
+        Self(BigRational::new((&self.0 * &unit).ceil().to_integer(), unit))
+    }
+
     /// The numerator in lowest terms, with the sign.
     #[must_use]
-    #[allow(dead_code, reason = "for the samplers")]
     pub(crate) fn numerator(&self) -> &BigInt {
         self.0.numer()
     }
 
     /// The denominator in lowest terms, > 0.
     #[must_use]
-    #[allow(dead_code, reason = "for the samplers")]
     pub(crate) fn denominator(&self) -> &BigInt {
         self.0.denom()
     }

@@ -1,0 +1,105 @@
+//! What a ledger needs of its storage, and the one implementation of spending over it.
+
+use super::book::{Book, Pending};
+use super::record::{Head, Row};
+use super::spend::{Answer, Receipt, Spend};
+use crate::Error;
+
+/// Rows, and the book they add up to.
+pub(crate) trait Store {
+    /// Runs `step` on the book as of the last stored row, alone, and stores durably the row it asks for.
+    fn transact<T>(&self, step: impl FnOnce(&Book) -> Result<(Option<Pending>, T), Error>) -> Result<(T, Head), Error>;
+
+    /// The bytes stored with a row.
+    fn stored_answer(&self, row: u64) -> Result<Vec<u8>, Error>;
+}
+
+/// Longest answer, in bytes: what the file format holds in one row.
+const MAX_ANSWER: usize = 1 << 29;
+
+pub(crate) fn spend(store: &impl Store, spend: &Spend) -> Result<Receipt, Error> {
+    spend.check()?;
+    let ((row, repeated), head) = store.transact(|book| match book.keyed(spend, false)? {
+        Some(keyed) => Ok((None, (keyed.spend, true))),
+        None => {
+            let pending = book.spend(spend, false)?;
+            let row = pending.row.number;
+            Ok((Some(pending), (row, false)))
+        }
+    })?;
+    Ok(Receipt { row, head, repeated })
+}
+
+/// Reserve and commit, then run, then store, then hand out.
+pub(crate) fn release(
+    store: &impl Store,
+    spend: &Spend,
+    mechanism: &mut dyn FnMut() -> Result<Vec<u8>, Error>,
+) -> Result<Answer, Error> {
+    spend.check()?;
+    if spend.key.is_none() {
+        let receipt = self::spend(store, spend)?;
+        return Ok(Answer { bytes: mechanism()?, receipt });
+    }
+    let ((row, stored, repeated), head) = store.transact(|book| match book.keyed(spend, true)? {
+        Some(keyed) => Ok((None, (keyed.spend, keyed.answer, true))),
+        None => {
+            let pending = book.spend(spend, true)?;
+            let row = pending.row.number;
+            Ok((Some(pending), (row, None, false)))
+        }
+    })?;
+    if let Some(answer) = stored {
+        return Ok(Answer { bytes: store.stored_answer(answer)?, receipt: Receipt { row, head, repeated } });
+    }
+    let bytes = mechanism()?;
+    if bytes.len() > MAX_ANSWER {
+        return Err(Error::Overflow {
+            what: "the answer",
+            fits: "the 512 MiB that a ledger stores under a key",
+            remedy: "release it in parts",
+        });
+    }
+    // Another process may have stored its answer meanwhile: then that one is handed out and ours is forgotten.
+    let (first, head) = store.transact(|book| match book.keyed(spend, true)?.and_then(|keyed| keyed.answer) {
+        Some(answer) => Ok((None, Some(answer))),
+        None => Ok((Some(book.answer(row, bytes.clone())), None)),
+    })?;
+    let bytes = match first {
+        Some(answer) => store.stored_answer(answer)?,
+        None => bytes,
+    };
+    Ok(Answer { bytes, receipt: Receipt { row, head, repeated } })
+}
+
+/// Reads all rows anew and compares with a head kept elsewhere.
+pub(crate) fn verify(rows: impl Iterator<Item = Result<Row, Error>>, pinned: Option<&Head>) -> Result<Book, Error> {
+    let mut book: Option<Book> = None;
+    let mut pin_seen = pinned.is_none();
+    for row in rows {
+        let row = row?;
+        let book = match &mut book {
+            Some(book) => {
+                book.read(&row)?;
+                book
+            }
+            empty => empty.insert(Book::open(&row)?),
+        };
+        if let Some(pinned) = pinned.filter(|pinned| pinned.row == row.number) {
+            if *pinned != book.head() {
+                return Err(Error::damaged(row.number, "it is not the row that the given head names"));
+            }
+            pin_seen = true;
+        }
+    }
+    let book = book.ok_or_else(|| Error::damaged(0, "it is missing"))?;
+    if pin_seen {
+        Ok(book)
+    } else {
+        let first_missing = book.head().row() + 1;
+        Err(Error::damaged(
+            first_missing,
+            "it is missing: the given head was taken after it, so the end was cut off or an old copy put back",
+        ))
+    }
+}
