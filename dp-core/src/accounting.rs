@@ -1,10 +1,15 @@
 //! Accounting: what happened, and what it adds up to.
 
+pub mod calibrate;
 mod enclosure;
 mod event;
 pub mod filter;
 pub(crate) mod guarantee;
+mod interval;
+mod law;
 mod logarithm;
+pub mod profile;
+mod step;
 pub mod zcdp;
 
 pub use enclosure::Enclosure;

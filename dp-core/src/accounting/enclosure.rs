@@ -19,6 +19,21 @@ impl Enclosure {
         (0.0 <= lo && lo <= hi).then_some(Self { lo, hi })
     }
 
+    /// Exactly zero.
+    pub(crate) fn zero() -> Self {
+        Self { lo: 0.0, hi: 0.0 }
+    }
+
+    /// Certainly infinite: no finite number holds.
+    pub(crate) fn infinite() -> Self {
+        Self { lo: f64::INFINITY, hi: f64::INFINITY }
+    }
+
+    /// No information: anything from zero up.
+    pub(crate) fn nothing() -> Self {
+        Self { lo: 0.0, hi: f64::INFINITY }
+    }
+
     /// The truth is not below this.
     #[must_use]
     pub fn lo(&self) -> f64 {

@@ -1,0 +1,144 @@
+"""Writes accounting.json: privacy profiles to 20 digits, from their definitions, in arbitrary precision (mpmath).
+
+Nothing here shares a formula with the crate where an independent one exists: sums are taken over the outcomes of P and Q
+themselves, and sampled pairs are mixed before the divergence is taken.
+"""
+
+import json
+import sys
+
+from mpmath import exp, log, mp, mpf, ncdf, besseli, sqrt, erfc, floor, ceil, expm1
+
+mp.dps = 60
+
+
+def text(x):
+    return mp.nstr(x, 20, strip_zeros=False, min_fixed=0, max_fixed=0)
+
+
+def f(x):
+    """The exact value of the double that the test will read."""
+    return mpf(float(x))
+
+
+def tail(x):
+    return erfc(x / sqrt(2)) / 2
+
+
+def gaussian(sigma, eps):
+    return tail(eps * sigma - 1 / (2 * sigma)) - exp(eps) * tail(eps * sigma + 1 / (2 * sigma))
+
+
+def laplace(b, eps):
+    return -expm1((eps - 1 / b) / 2) if eps < 1 / b else mpf(0)
+
+
+def finite(pairs, eps):
+    """Hockey-stick divergence of outcomes (p, q)."""
+    rounding = mpf(10) ** -55
+    return sum((p - exp(eps) * q for p, q in pairs if p - exp(eps) * q > rounding * p), mpf(0))
+
+
+def discrete_gaussian_pairs(sigma, d):
+    reach = int(ceil(40 * sigma)) + 2 + d
+    weight = {x: exp(-mpf(x) ** 2 / (2 * sigma**2)) for x in range(-reach - d, reach + d + 1)}
+    total = sum(weight[x] for x in range(-reach, reach + 1))
+    return [(weight[x - d] / total if abs(x - d) <= reach else mpf(0), weight[x] / total if abs(x) <= reach else mpf(0)) for x in range(-reach + d, reach + d + 1) if abs(x) <= reach + d]
+
+
+def discrete_laplace_pairs(scale, d):
+    r = exp(-1 / scale)
+    c = (1 - r) / (1 + r)
+    inner = [(c * r ** abs(x - d), c * r ** abs(x)) for x in range(1, d)]
+    return [(r**d / (1 + r), 1 / (1 + r)), (1 / (1 + r), r**d / (1 + r)), *inner]
+
+
+def skellam_pairs(v, d):
+    k = 1
+    while (pmf := exp(-v) * besseli(k, v)) > mpf(10) ** -300:
+        k = int(k * 1.3) + 1
+    p = [exp(-v) * besseli(x, v) for x in range(k + d + 1)]
+    return [(p[abs(x - d)], p[abs(x)]) for x in range(-k, k + d + 1) if abs(x - d) <= k]
+
+
+def randomized_response_pairs(e, k):
+    total = exp(e) + k - 1
+    return [(exp(e) / total, 1 / total), (1 / total, exp(e) / total)] + [(1 / total, 1 / total)] * (k - 2)
+
+
+def approximate_pairs(e, d):
+    good = (1 - d) / (1 + exp(e))
+    return [(d, mpf(0)), (mpf(0), d), (good * exp(e), good), (good, good * exp(e))]
+
+
+def sampled(pairs, q):
+    """(removal, addition) pairs of a Poisson sample."""
+    remove = [((1 - q) * b + q * a, b) for a, b in pairs]
+    add = [(a, (1 - q) * a + q * b) for a, b in pairs]
+    return remove, add
+
+
+def sampled_gaussian(sigma, q, eps):
+    """Both directions, by the threshold on x: likelihood ratio 1 - q + q exp((2x - 1) / (2 sigma^2))."""
+    a = exp(eps)
+    t = sigma**2 * log((a - 1 + q) / q) + mpf(1) / 2
+    up = lambda m: tail((t - m) / sigma)
+    remove = (1 - q) * up(0) + q * up(1) - a * up(0)
+    add = mpf(0)
+    if a * (1 - q) < 1:
+        # P = N(1), Q = (1 - q) N(1) + q N(0): P / Q > a where exp((1 - 2x) / (2 sigma^2)) < (1/a - 1 + q) / q.
+        t = mpf(1) / 2 - sigma**2 * log((1 / a - 1 + q) / q)
+        up = lambda m: tail((t - m) / sigma)
+        add = up(1) - a * ((1 - q) * up(1) + q * up(0))
+    return max(remove, add)
+
+
+def main():
+    cases = []
+
+    def case(event, neighbors, eps, delta):
+        if delta > mpf(10) ** -280 or delta == 0:
+            cases.append({"event": event, "neighbors": neighbors, "epsilon": float(eps), "delta": text(delta)})
+
+    exact = lambda x: "/".join(map(str, float(x).as_integer_ratio()))
+    for sigma in [0.05, 0.3, 0.67, 1.0, 1.7, 4.0, 30.0, 1e3, 1e5, 1e8]:
+        event = {"kind": "gaussian", "noise_multiplier": exact(sigma)}
+        for eps in [0.0, 1e-9, 1e-4, 0.03, 0.5, 1.0, 2.5, 7.0, 20.0, 300.0]:
+            delta = gaussian(f(sigma), f(eps))
+            case(event, "add-remove", eps, delta)
+            for q in [1e-5, 0.01, 0.3, 0.999]:
+                s = {"kind": "poisson_sampled", "rate": exact(q), "event": event}
+                case(s, "add-remove", eps, sampled_gaussian(f(sigma), f(q), f(eps)))
+    for b in [0.1, 0.5, 1.0, 3.0, 1e4]:
+        for eps in [0.0, 1e-5, 0.2, 0.99, 1.9, 9.5]:
+            case({"kind": "laplace", "noise_multiplier": exact(b)}, "zero-out", eps, laplace(f(b), f(eps)))
+    finite_laws = []
+    for sigma, d in [(0.2, 1), (0.5, 1), (1.0, 1), (1.0, 3), (3.3, 2), (12.0, 7), (60.0, 1), (120.0, 1), (150.0, 40)]:
+        event = {"kind": "discrete_gaussian", "sigma": exact(sigma), "sensitivity": d}
+        finite_laws.append((event, discrete_gaussian_pairs(f(sigma), d)))
+    for scale, d in [(0.3, 1), (1.0, 1), (2.0, 5), (50.0, 1), (20.0, 60)]:
+        event = {"kind": "discrete_laplace", "scale": exact(scale), "sensitivity": d}
+        finite_laws.append((event, discrete_laplace_pairs(f(scale), d)))
+    for v, d in [(0.1, 1), (1.0, 1), (4.0, 3), (50.0, 2), (900.0, 10)]:
+        event = {"kind": "skellam", "variance": exact(v), "l1": d, "squared_l2": d * d}
+        finite_laws.append((event, skellam_pairs(f(v), d)))
+    for e, d in [(0.5, 1e-6), (3.0, 0.01), (0.0, 0.2)]:
+        event = {"kind": "approximate", "epsilon": exact(e), "delta": exact(d)}
+        finite_laws.append((event, approximate_pairs(f(e), f(d))))
+    for event, pairs in finite_laws:
+        for eps in [0.0, 1e-3, 0.3, 1.0, 2.0, 6.0, 15.0]:
+            case(event, "add-remove", eps, finite(pairs, f(eps)))
+            for q in [0.01, 0.4]:
+                remove, add = sampled(pairs, f(q))
+                s = {"kind": "poisson_sampled", "rate": exact(q), "event": event}
+                case(s, "add-remove", eps, max(finite(remove, f(eps)), finite(add, f(eps))))
+    for e, k in [(0.1, 2), (1.0, 2), (2.0, 7), (5.0, 1000)]:
+        event = {"kind": "randomized_response", "epsilon": exact(e), "categories": k}
+        for eps in [0.0, 0.05, 0.9, 3.0]:
+            case(event, "replace-one", eps, finite(randomized_response_pairs(f(e), k), f(eps)))
+    with open(sys.argv[1], "w") as out:
+        out.write('{"source": "make_accounting.py, mpmath at 60 digits", "licence": "MIT OR Apache-2.0", "profiles": [\n')
+        out.write(",\n".join(json.dumps(c) for c in cases) + "\n]}\n")
+
+
+main()
