@@ -123,6 +123,12 @@ impl Rational {
         Self(BigRational::new((&self.0 * &unit).ceil().to_integer(), unit))
     }
 
+    /// The number itself.
+    #[must_use]
+    pub(crate) fn as_big(&self) -> &BigRational {
+        &self.0
+    }
+
     /// The numerator in lowest terms, with the sign.
     #[must_use]
     pub(crate) fn numerator(&self) -> &BigInt {
