@@ -187,6 +187,70 @@ impl Cobblestone {
     }
 }
 
+impl Cobblestone {
+    /// Seals full chunks where they lie, the first of them numbered `first`.
+    pub(crate) fn seal_chunks_in_place(&self, first: u64, chunks: &mut [u8], threads: Threads) -> Result<(), Error> {
+        each_in_place(first, chunks, threads, |index, chunk| self.seal_chunk_in_place(index, chunk))
+    }
+
+    /// Opens full chunks where they lie, the first of them numbered `first`.
+    pub(crate) fn open_chunks_in_place(&self, first: u64, chunks: &mut [u8], threads: Threads) -> Result<(), Error> {
+        each_in_place(first, chunks, threads, |index, chunk| self.open_chunk_in_place(index, chunk).map(drop))
+    }
+
+    /// Seals a whole message in one buffer: `length` bytes of plaintext at its beginning become the body, which fills
+    /// `body` from `at` on.
+    pub(crate) fn seal_body_in_place(
+        &self,
+        body: &mut [u8],
+        at: usize,
+        length: usize,
+        threads: Threads,
+    ) -> Result<(), Error> {
+        let whole = length / CHUNK;
+        for chunk in (0..=whole).rev() {
+            let end = length.min((chunk + 1) * CHUNK);
+            body.copy_within(chunk * CHUNK..end, at + chunk * SEALED_CHUNK);
+        }
+        let (full, last) = body[at..].split_at_mut(whole * SEALED_CHUNK);
+        self.seal_chunks_in_place(0, full, threads)?;
+        self.seal_chunk_in_place(whole as u64, last)
+    }
+
+    /// Opens a whole body in one buffer: the plaintext, of [`opened_length`] bytes, moves to its beginning.
+    pub(crate) fn open_body_in_place(&self, body: &mut [u8], at: usize, threads: Threads) -> Result<usize, Error> {
+        let whole = (body.len() - at) / SEALED_CHUNK;
+        let (full, last) = body[at..].split_at_mut(whole * SEALED_CHUNK);
+        let text = self.open_chunk_in_place(whole as u64, last)?.len();
+        self.open_chunks_in_place(0, full, threads)?;
+        for chunk in 0..=whole {
+            let start = at + chunk * SEALED_CHUNK;
+            let length = if chunk == whole { text } else { CHUNK };
+            body.copy_within(start..start + length, chunk * CHUNK);
+        }
+        Ok(whole * CHUNK + text)
+    }
+}
+
+/// Does `work` on full sealed chunks, in runs that share the threads.
+fn each_in_place(
+    first: u64,
+    chunks: &mut [u8],
+    threads: Threads,
+    work: impl Fn(u64, &mut [u8]) -> Result<(), Error> + Sync,
+) -> Result<(), Error> {
+    let mut jobs = Vec::new();
+    let mut left = chunks;
+    for run in threads.runs(left.len() / SEALED_CHUNK) {
+        let (now, later) = left.split_at_mut(run.len() * SEALED_CHUNK);
+        jobs.push((first + run.start as u64, now));
+        left = later;
+    }
+    crate::threads::run_all(jobs, |(first, run)| {
+        (first..).zip(run.chunks_exact_mut(SEALED_CHUNK)).try_for_each(|(index, chunk)| work(index, chunk))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! The crate's one error type. A message that was not accepted says nothing about why.
 
-use std::fmt;
+use std::{fmt, io};
 
 /// Everything that can go wrong in this crate.
 ///
@@ -47,11 +47,22 @@ pub enum Error {
 }
 
 impl Error {
+    /// The error of this crate that a stream's [`io::Error`] carries, if it is not the source's or the sink's own.
+    pub fn inside(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+
     pub(crate) fn malformed(what: &'static str) -> Self {
         Self::Malformed { what }
     }
 
     pub(crate) fn out_of_range(what: &'static str, value: impl fmt::Display, bound: &'static str) -> Self {
         Self::OutOfRange { what, value: value.to_string(), bound }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        Self::new(io::ErrorKind::InvalidData, error)
     }
 }

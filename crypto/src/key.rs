@@ -1,6 +1,7 @@
 //! A symmetric key: sealing and opening of whole messages.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::aead::Suite;
@@ -11,6 +12,7 @@ use crate::kdf;
 use crate::random;
 use crate::secret::Secret;
 use crate::threads::Threads;
+use zeroize::Zeroize;
 
 /// A 256-bit key that seals and opens messages and streams.
 ///
@@ -31,7 +33,7 @@ use crate::threads::Threads;
 pub struct Key {
     secret: Secret<32>,
     suite: Suite,
-    usage: Usage,
+    usage: Arc<Usage>,
 }
 
 impl Key {
@@ -52,7 +54,11 @@ impl Key {
     }
 
     pub(crate) fn from_secret(secret: Secret<32>, suite: Suite) -> Self {
-        Self { secret, suite, usage: Usage::default() }
+        Self::with_usage(secret, suite, Usage::default())
+    }
+
+    pub(crate) fn with_usage(secret: Secret<32>, suite: Suite, usage: Usage) -> Self {
+        Self { secret, suite, usage: Arc::new(usage) }
     }
 
     /// The key's public name: a one-way function of its bytes.
@@ -71,7 +77,7 @@ impl Key {
         &self.secret
     }
 
-    pub(crate) fn usage(&self) -> &Usage {
+    pub(crate) fn usage(&self) -> &Arc<Usage> {
         &self.usage
     }
 
@@ -142,6 +148,64 @@ impl Key {
         let data = data.get_mut(..length).ok_or_else(|| short_buffer(length))?;
         self.open_raw(rest, data, &[header, context], threads)?;
         Ok(length)
+    }
+
+    /// Seals what `buffer` holds in the same memory. A buffer without the capacity for
+    /// [`sealed_length`](Self::sealed_length) is replaced, and the one it was is wiped.
+    ///
+    /// # Errors
+    /// As [`seal`](Self::seal); the buffer is then as it was, or wiped and empty.
+    pub fn seal_in_place(&self, buffer: &mut Vec<u8>, context: &[u8], threads: Threads) -> Result<(), Error> {
+        let length = buffer.len();
+        let total = Self::sealed_length(length).ok_or(TOO_LONG)?;
+        let header = envelope::header(Kind::Key, self.suite);
+        let parts = [&header[..], context];
+        self.usage.charge(length as u64)?;
+        let salt = random::hedged_salt(self.secret.expose(), &parts, Some(blake3::hash(buffer).as_bytes()))?;
+        let scheme = Cobblestone::derive(self.suite, self.secret.expose(), &salt, &parts);
+        if buffer.capacity() < total {
+            let mut larger = Vec::with_capacity(total);
+            larger.extend_from_slice(buffer);
+            std::mem::replace(buffer, larger).zeroize();
+        }
+        buffer.resize(total, 0);
+        let sealed = scheme.seal_body_in_place(buffer, HEADER + PREFIX, length, threads);
+        if sealed.is_err() {
+            buffer.zeroize();
+            return sealed;
+        }
+        buffer[..HEADER].copy_from_slice(&header);
+        buffer[HEADER..HEADER + SALT].copy_from_slice(&salt);
+        buffer[HEADER + SALT..HEADER + PREFIX].copy_from_slice(scheme.commitment());
+        Ok(())
+    }
+
+    /// Opens the message that `buffer` holds in the same memory.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); the buffer is then wiped and empty.
+    pub fn open_in_place(&self, buffer: &mut Vec<u8>, context: &[u8], threads: Threads) -> Result<(), Error> {
+        match self.open_in_place_unwiped(buffer, context, threads) {
+            Ok(length) => {
+                buffer[length..].zeroize();
+                buffer.truncate(length);
+                Ok(())
+            }
+            Err(error) => {
+                buffer.zeroize();
+                Err(error)
+            }
+        }
+    }
+
+    fn open_in_place_unwiped(&self, buffer: &mut [u8], context: &[u8], threads: Threads) -> Result<usize, Error> {
+        let (header, suite, rest) = envelope::parse(buffer, Kind::Key)?;
+        if suite != self.suite {
+            return Err(Error::Rejected);
+        }
+        let (prefix, _) = rest.split_first_chunk::<PREFIX>().ok_or(Error::Rejected)?;
+        let scheme = Cobblestone::check(suite, self.secret.expose(), prefix, &[header, context])?;
+        scheme.open_body_in_place(buffer, HEADER + PREFIX, threads)
     }
 
     /// Seals into exactly the scheme's bytes, `salt || commitment || chunks`.
@@ -273,14 +337,14 @@ mod tests {
     #[test]
     fn a_key_stops_at_its_caps() {
         let mut key = Key::generate().expect("entropy");
-        key.usage = Usage::of(Usage::MOST_MESSAGES - 1, 0);
+        key.usage = Usage::of(Usage::MOST_MESSAGES - 1, 0).into();
         key.seal(b"the last", b"").expect("one is left");
         assert!(matches!(key.seal(b"", b""), Err(Error::KeyExhausted { limit: "2^32 messages" })));
         assert_eq!(key.usage.so_far().0, Usage::MOST_MESSAGES);
-        key.usage = Usage::of(0, Usage::MOST_BYTES - 3);
+        key.usage = Usage::of(0, Usage::MOST_BYTES - 3).into();
         assert!(matches!(key.seal(b"four", b""), Err(Error::KeyExhausted { limit: "2^50 bytes" })));
         key.seal(b"xyz", b"").expect("three are left");
-        key.usage = Usage::of(u64::MAX, u64::MAX);
+        key.usage = Usage::of(u64::MAX, u64::MAX).into();
         assert!(matches!(key.seal(b"", b""), Err(Error::KeyExhausted { .. })));
     }
 }

@@ -18,26 +18,45 @@
 //! connections (use rustls, checked against a [`PeerSet`]), hiding lengths or times, protecting a process whose memory
 //! is read.
 #![forbid(unsafe_code)]
-#![allow(dead_code, reason = "sealing to peers, storage and streams build on these")]
 
 mod aead;
 mod cobblestone;
 mod envelope;
 mod error;
 pub mod hazmat;
+mod hpke;
 mod identity;
 pub mod kdf;
 mod key;
+mod keyring;
 mod peer;
 mod peers;
 mod random;
+mod replay;
+mod round_key;
+mod seal;
+mod sealed_stream;
 pub mod secret;
+mod storage;
+pub mod stream;
 mod threads;
+mod time;
+mod wire;
+#[cfg(test)]
+mod wycheproof;
 
 pub use aead::Suite;
 pub use error::Error;
+pub use hpke::Kem;
 pub use identity::Identity;
 pub use key::{Key, KeyId};
+pub use keyring::{KeyFacts, Keyring, Purpose, State};
 pub use peer::{Peer, PeerId, SIGNATURE};
-pub use peers::PeerSet;
+pub use peers::{Member, PeerSet, Role};
+pub use replay::ReplayGuard;
+pub use round_key::{RoundKey, RoundOffer};
+pub use seal::{MessageId, Opened, Recipient, Recipients, seal_anonymously};
+pub use sealed_stream::{SealedReader, SealedWriter};
+pub use storage::{Passphrase, Protection};
 pub use threads::Threads;
+pub use time::UnixTime;

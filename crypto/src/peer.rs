@@ -1,11 +1,12 @@
 //! The public half of an identity.
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use hpke::Deserializable;
-use hpke::kem::XWing;
+use hpke::kem::{X25519HkdfSha256, XWing};
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
@@ -15,7 +16,9 @@ pub const SIGNATURE: usize = 64;
 /// Bytes of an X-Wing public key.
 pub(crate) const XWING: usize = 1216;
 /// Bytes of a peer.
-const PEER: usize = 1 + 32 + XWING + 32 + SIGNATURE;
+pub(crate) const PEER: usize = CERTIFIED + SIGNATURE;
+/// Of them, those that its signature covers.
+const CERTIFIED: usize = 1 + 32 + XWING + 32;
 const PEER_VERSION: u8 = 1;
 const TEXT_PREFIX: &str = "veilsum-peer-";
 const DOMAIN: &str = "veilsum.peer.v1";
@@ -26,24 +29,30 @@ const DOMAIN: &str = "veilsum.peer.v1";
 /// their own, and a text that was altered does not parse. That the text is the *right* participant's is for the caller
 /// to establish, as it is with any public key: compare [`id`](Self::id) over a channel that is trusted.
 #[derive(Clone)]
-pub struct Peer {
-    bytes: Box<[u8; PEER]>,
+pub struct Peer(Arc<Parsed>);
+
+/// A peer's bytes and the keys in them, parsed once.
+struct Parsed {
+    bytes: [u8; PEER],
     verifying: VerifyingKey,
+    xwing: XWingPublic,
+    x25519: X25519Public,
     id: PeerId,
 }
 
+pub(crate) type XWingPublic = <XWing as hpke::Kem>::PublicKey;
+pub(crate) type X25519Public = <X25519HkdfSha256 as hpke::Kem>::PublicKey;
+
 impl Peer {
     pub(crate) fn certified(signing: &SigningKey, xwing: &[u8; XWING], x25519: &[u8; 32]) -> Self {
-        let verifying = signing.verifying_key();
-        let mut bytes = Box::new([0; PEER]);
+        let mut bytes = [0; PEER];
         bytes[0] = PEER_VERSION;
-        bytes[1..33].copy_from_slice(verifying.as_bytes());
+        bytes[1..33].copy_from_slice(signing.verifying_key().as_bytes());
         bytes[33..33 + XWING].copy_from_slice(xwing);
-        bytes[33 + XWING..65 + XWING].copy_from_slice(x25519);
-        let signature = signing.sign(&in_domain(DOMAIN, &bytes[..65 + XWING]));
-        bytes[65 + XWING..].copy_from_slice(&signature.to_bytes());
-        let id = PeerId::of(&bytes);
-        Self { bytes, verifying, id }
+        bytes[33 + XWING..CERTIFIED].copy_from_slice(x25519);
+        let signature = signing.sign(&in_domain(DOMAIN, &bytes[..CERTIFIED]));
+        bytes[CERTIFIED..].copy_from_slice(&signature.to_bytes());
+        Self::parse(&bytes).expect("keys of our own making are valid")
     }
 
     /// Parses what [`to_bytes`](Self::to_bytes) gave.
@@ -52,40 +61,44 @@ impl Peer {
     /// [`Error::Malformed`]: another length or version, a key that is not a valid public key (low-order points
     /// included), or sealing keys that the signing key does not certify.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let bytes: Box<[u8; PEER]> = Box::new(
-            bytes
-                .try_into()
-                .map_err(|_| Error::malformed("a peer of this format has 1,345 bytes, and this has not"))?,
-        );
-        if bytes[0] != PEER_VERSION {
-            return Err(Error::malformed("the peer is of a format version other than 1: use a veilsum that reads it"));
-        }
-        let invalid = || Error::malformed("the peer has a key that is not a valid public key");
-        let signing: [u8; 32] = bytes[1..33].try_into().expect("32 bytes");
-        let verifying = VerifyingKey::from_bytes(&signing).map_err(|_| invalid())?;
-        if verifying.is_weak()
-            || low_order(&bytes[33 + XWING - 32..33 + XWING])
-            || low_order(&bytes[33 + XWING..65 + XWING])
-        {
-            return Err(invalid());
-        }
-        <XWing as hpke::Kem>::PublicKey::from_bytes(&bytes[33..33 + XWING]).map_err(|_| invalid())?;
-        let id = PeerId::of(&bytes);
-        let peer = Self { bytes, verifying, id };
-        let signature = peer.bytes[65 + XWING..].try_into().expect("64 bytes");
-        peer.verify(DOMAIN, &peer.bytes[..65 + XWING], &signature)
+        let bytes = bytes
+            .try_into()
+            .map_err(|_| Error::malformed("a peer of this format has 1,345 bytes, and this has not"))?;
+        let peer = Self::parse(bytes)?;
+        let (certified, signature) = bytes.split_at(CERTIFIED);
+        peer.verify(DOMAIN, certified, signature.try_into().expect("64 bytes are left"))
             .map_err(|_| Error::malformed("the peer's sealing keys are not certified by its signing key"))?;
         Ok(peer)
     }
 
+    fn parse(bytes: &[u8; PEER]) -> Result<Self, Error> {
+        if bytes[0] != PEER_VERSION {
+            return Err(Error::malformed("the peer is of a format version other than 1: use a veilsum that reads it"));
+        }
+        let invalid = || Error::malformed("the peer has a key that is not a valid public key");
+        let (signing, sealing) = bytes[1..CERTIFIED].split_first_chunk::<32>().expect("a signing key");
+        let (xwing, x25519) = sealing.split_at(XWING);
+        let verifying = VerifyingKey::from_bytes(signing).map_err(|_| invalid())?;
+        if verifying.is_weak() || low_order(x25519) {
+            return Err(invalid());
+        }
+        Ok(Self(Arc::new(Parsed {
+            bytes: *bytes,
+            verifying,
+            xwing: xwing_public(xwing).ok_or_else(invalid)?,
+            x25519: X25519Public::from_bytes(x25519).map_err(|_| invalid())?,
+            id: PeerId(Sha256::digest(bytes).into()),
+        })))
+    }
+
     /// Its 1,345 public bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.bytes.to_vec()
+        self.0.bytes.to_vec()
     }
 
     /// One line of text: `veilsum-peer-` and base64url.
     pub fn to_text(&self) -> String {
-        format!("{TEXT_PREFIX}{}", Base64UrlUnpadded::encode_string(&self.bytes[..]))
+        format!("{TEXT_PREFIX}{}", Base64UrlUnpadded::encode_string(&self.0.bytes[..]))
     }
 
     /// Parses what [`to_text`](Self::to_text) gave; white space around it is allowed.
@@ -105,7 +118,15 @@ impl Peer {
 
     /// The public name: SHA-256 of its bytes.
     pub fn id(&self) -> PeerId {
-        self.id
+        self.0.id
+    }
+
+    pub(crate) fn xwing(&self) -> &XWingPublic {
+        &self.0.xwing
+    }
+
+    pub(crate) fn x25519(&self) -> &X25519Public {
+        &self.0.x25519
     }
 
     /// Accepts `signature` if this peer's identity made it over `message` in `domain`. Verification is strict
@@ -114,7 +135,8 @@ impl Peer {
     /// # Errors
     /// [`Error::Rejected`].
     pub fn verify(&self, domain: &'static str, message: &[u8], signature: &[u8; SIGNATURE]) -> Result<(), Error> {
-        self.verifying
+        self.0
+            .verifying
             .verify_strict(&in_domain(domain, message), &Signature::from_bytes(signature))
             .map_err(|_| Error::Rejected)
     }
@@ -122,7 +144,7 @@ impl Peer {
 
 impl PartialEq for Peer {
     fn eq(&self, other: &Self) -> bool {
-        self.bytes == other.bytes
+        self.0.bytes == other.0.bytes
     }
 }
 
@@ -130,25 +152,21 @@ impl Eq for Peer {}
 
 impl std::hash::Hash for Peer {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.id.hash(state);
+        self.0.id.hash(state);
     }
 }
 
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Peer({})", self.id)
+        write!(f, "Peer({})", self.0.id)
     }
 }
 
 /// The public name of a peer: 32 bytes, printed as hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PeerId([u8; 32]);
+pub struct PeerId(pub(crate) [u8; 32]);
 
 impl PeerId {
-    fn of(bytes: &[u8; PEER]) -> Self {
-        Self(Sha256::digest(bytes).into())
-    }
-
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -175,6 +193,12 @@ pub(crate) fn in_domain(domain: &str, message: &[u8]) -> Vec<u8> {
     signed.extend_from_slice(domain.as_bytes());
     signed.extend_from_slice(message);
     signed
+}
+
+/// An X-Wing public key whose X25519 half is of full order.
+pub(crate) fn xwing_public(bytes: &[u8]) -> Option<XWingPublic> {
+    let x25519 = bytes.get(XWING - 32..)?;
+    if low_order(x25519) { None } else { XWingPublic::from_bytes(bytes).ok() }
 }
 
 /// Whether every key agreement with this X25519 public key gives zero (RFC 7748, section 6.1): clamped scalars are

@@ -34,6 +34,11 @@ impl Threads {
         (0..threads).map(move |i| chunks * i / threads..chunks * (i + 1) / threads)
     }
 
+    /// Whether work on this many chunks would be shared.
+    pub(crate) fn shares(self, chunks: usize) -> bool {
+        chunks >= 2 * LEAST_CHUNKS && self.most() > 1
+    }
+
     fn most(self) -> usize {
         static MACHINE: OnceLock<usize> = OnceLock::new();
         match self {
