@@ -420,3 +420,62 @@ fn signed(public: &[u8], commitment: &[u8; 32], context: &[u8], length: u64, dig
     ]
     .concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixTime = UnixTime(1_790_000_000);
+
+    /// Bob and Carol both know the file key of Alice's message. Bob keeps Alice's recipients and signature and puts
+    /// another body under them, as large and as well sealed as hers.
+    #[test]
+    fn a_co_recipient_cannot_swap_the_body() {
+        let [alice, bob, carol] = std::array::from_fn(|_| Identity::generate().expect("entropy"));
+        let listed = PeerSet::new([alice.peer().clone(), bob.peer().clone()]);
+        let both = Recipients::new([bob.peer(), carol.peer()]).expect("two");
+        let sealed = alice.seal_to(&both, b"pay 10", b"context").expect("sealed");
+
+        let (preamble, body) = Preamble::parse(&sealed, Kind::Signed).expect("ours");
+        let key = preamble.file_key(&(&bob).into()).expect("his too");
+        let (payload, commitment) = open_body(&preamble, &key, body, b"context").expect("his too");
+        let trailer = &payload[6..];
+        let salt = body.first_chunk::<SALT>().expect("a salt");
+        let reseal = |data: &[u8], trailer: &[u8], salt: &[u8; SALT]| {
+            let public = preamble.bytes.to_vec();
+            let scheme = Cobblestone::derive(preamble.suite, key.secret().expose(), salt, &[&public, b"context"]);
+            Sealing { public, salt: *salt, scheme }.finish(data, trailer).expect("sealed")
+        };
+        let opened = |message: &[u8]| carol.open_from(&listed, NOW, message, b"context").map(|opened| opened.data);
+
+        assert_eq!(opened(&reseal(b"pay 10", trailer, salt)).as_deref(), Ok(&b"pay 10"[..]), "the reseal itself works");
+        assert_eq!(opened(&reseal(b"pay 99", trailer, salt)), Err(Error::Rejected), "another body");
+        assert_eq!(opened(&reseal(b"pay 1", &payload[5..], salt)), Err(Error::Rejected), "a moved boundary");
+        assert_eq!(opened(&reseal(b"pay 10", trailer, &[7; SALT])), Err(Error::Rejected), "another salt");
+        // Under his own name it is his message, and says so.
+        let digest = blake3::hash(b"pay 99");
+        let own = super::trailer(&bob, preamble.bytes, &commitment, b"context", 6, &digest);
+        let as_bob = carol.open_from(&listed, NOW, &reseal(b"pay 99", &own, salt), b"context").expect("from Bob");
+        assert_eq!(&as_bob.sender, bob.peer());
+        // With Alice's name over his signature it is nobody's.
+        let mut mixed = own;
+        mixed[..32].copy_from_slice(alice.peer().id().as_bytes());
+        assert_eq!(opened(&reseal(b"pay 99", &mixed, salt)), Err(Error::Rejected));
+    }
+
+    /// An X25519 share of zero would let anyone compute that half of the agreement; it is refused.
+    #[test]
+    fn low_order_shares_are_refused() {
+        let [alice, bob] = std::array::from_fn(|_| Identity::generate().expect("entropy"));
+        let listed = PeerSet::new([alice.peer().clone()]);
+        for kem in [Kem::XWing, Kem::X25519] {
+            let to_bob = Recipients::new([bob.peer()]).expect("one").by(kem).expect("both");
+            let mut sealed = alice.seal_to(&to_bob, b"data", b"").expect("sealed");
+            let end = FIXED + 32 + kem.encapsulated();
+            sealed[end - 32..end].fill(0);
+            assert_eq!(bob.open_from(&listed, NOW, &sealed, b"").map(drop), Err(Error::Rejected));
+            let (preamble, _) = Preamble::parse(&sealed, Kind::Signed).expect("ours");
+            assert_eq!(preamble.file_key(&(&bob).into()).map(drop), Err(Error::Rejected));
+        }
+    }
+}
