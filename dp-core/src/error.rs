@@ -88,6 +88,12 @@ pub enum Error {
         /// What is wrong with it.
         fault: String,
     },
+    /// A mechanism that answers a limited number of times has no answer left.
+    #[error("this mechanism has no answer left: {why}")]
+    Exhausted {
+        /// Why, and the way out.
+        why: &'static str,
+    },
     /// The operating system gave no randomness. Nothing was released.
     #[error("the operating system's random generator failed: nothing was released")]
     Entropy,

@@ -27,7 +27,7 @@ mod cover;
 pub mod exact;
 mod gaussian;
 mod integer;
-mod interval;
+pub(crate) mod interval;
 mod laplace;
 mod range;
 mod real;

@@ -4,6 +4,7 @@
 //! bound. Each is a type of its own, so a Laplace mechanism with an L2 sensitivity does not compile.
 
 use crate::Error;
+use crate::accounting::Event;
 use crate::privacy::{Positive, Rational};
 use serde::{Deserialize, Serialize};
 
@@ -87,3 +88,71 @@ norm!(
     /// A bound on the largest absolute change of any one coordinate between neighbours.
     LInf
 );
+
+/// The norms in which noise on integers can be accounted for.
+///
+/// Integers change by whole numbers, so an L1 bound must be one; of an L2 bound, the whole part of the square counts.
+pub trait IntegerNorm: sealed::Sealed {
+    /// The event of discrete Gaussian noise at this sensitivity.
+    #[doc(hidden)]
+    fn discrete_gaussian(&self, sigma: &Positive) -> Result<Event, Error>;
+
+    /// The event of Skellam noise at this sensitivity.
+    #[doc(hidden)]
+    fn skellam(&self, variance: &Positive) -> Result<Event, Error>;
+}
+
+impl IntegerNorm for L1 {
+    fn discrete_gaussian(&self, sigma: &Positive) -> Result<Event, Error> {
+        Ok(Event::DiscreteGaussian { sigma: sigma.clone(), sensitivity: whole(&self.0)? })
+    }
+
+    fn skellam(&self, variance: &Positive) -> Result<Event, Error> {
+        let l1 = whole(&self.0)?;
+        // The L2 length is at most the L1 length.
+        let squared_l2 = l1.checked_mul(l1).ok_or_else(|| too_large(&self.0))?;
+        Ok(Event::Skellam { variance: variance.clone(), l1, squared_l2 })
+    }
+}
+
+impl IntegerNorm for L2 {
+    fn discrete_gaussian(&self, sigma: &Positive) -> Result<Event, Error> {
+        Ok(Event::DiscreteGaussianVector { sigma: sigma.clone(), squared_l2: squared(&self.0)? })
+    }
+
+    fn skellam(&self, variance: &Positive) -> Result<Event, Error> {
+        // Integers: |x| <= x^2 in each coordinate, so the L1 length is at most the squared L2 length.
+        let squared_l2 = squared(&self.0)?;
+        Ok(Event::Skellam { variance: variance.clone(), l1: squared_l2, squared_l2 })
+    }
+}
+
+/// A sensitivity of integers, which must be a whole number.
+pub(crate) fn whole(bound: &Positive) -> Result<u64, Error> {
+    if !bound.is_whole() {
+        return Err(Error::out_of_range(
+            "sensitivity",
+            bound,
+            "a whole number: integers change by whole numbers, so round the bound down",
+        ));
+    }
+    bound.floor_u64().ok_or_else(|| too_large(bound))
+}
+
+fn squared(bound: &Positive) -> Result<u64, Error> {
+    match (bound * bound).floor_u64() {
+        Some(0) => Err(Error::out_of_range("sensitivity", bound, "at least 1: integers change by whole numbers")),
+        Some(squared) => Ok(squared),
+        None => Err(too_large(bound)),
+    }
+}
+
+fn too_large(bound: &Positive) -> Error {
+    Error::out_of_range("sensitivity", bound, "below 2^32: count in larger units")
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::L1 {}
+    impl Sealed for super::L2 {}
+}

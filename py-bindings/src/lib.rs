@@ -2,11 +2,13 @@
 
 use pyo3::prelude::*;
 
+mod array;
+mod choice;
 mod enclosure;
-#[allow(dead_code, reason = "not every wrapper is there yet")]
 mod error;
 mod event;
-#[allow(dead_code, reason = "the mechanisms and budgets that read numbers follow")]
+mod mechanism;
+mod noiseless;
 mod number;
 
 #[pymodule]
@@ -14,9 +16,15 @@ mod _core {
     use super::*;
 
     #[pymodule_export]
+    use super::choice::{RandomizedResponse, ReportNoisyMax, SparseVector};
+    #[pymodule_export]
     use super::enclosure::Enclosure;
     #[pymodule_export]
     use super::event::Event;
+    #[pymodule_export]
+    use super::mechanism::{DiscreteGaussian, DiscreteLaplace, Gaussian, Laplace, Skellam};
+    #[pymodule_export]
+    use super::noiseless::{is_noiseless, noiseless_begin, noiseless_end};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,6 +1,6 @@
 //! Python numbers as exact rationals.
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyInt};
 use veilsum_dp_core::Error;
@@ -47,6 +47,18 @@ fn read(what: &'static str, number: &Bound<'_, PyAny>, float: fn(f64) -> Option<
         Ok(x) => float(x).ok_or_else(|| refused(x.to_string())),
         Err(_) => Err(PyTypeError::new_err(format!("{what} must be a number, not {}", number.get_type().name()?))),
     }
+}
+
+/// A whole number >= 0: a count.
+pub(crate) fn count(what: &'static str, number: &Bound<'_, PyAny>) -> PyResult<u64> {
+    number.extract().map_err(|e: PyErr| {
+        if e.is_instance_of::<PyOverflowError>(number.py()) {
+            let value =
+                number.str().map_or_else(|_| "out of range".into(), |s| s.to_string().chars().take(64).collect());
+            return error::core(Error::OutOfRange { what, value, bound: "a whole number >= 0, below 2^64" });
+        }
+        PyTypeError::new_err(format!("{what} must be an integer"))
+    })
 }
 
 /// An exact rational as a `fractions.Fraction`.

@@ -55,7 +55,7 @@ impl fmt::Display for Enclosure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hi = self.rounded_up();
         let gap = digits_up(difference_up(hi, self.lo), 1);
-        write!(f, "{hi} (+0, -{})", scientific(gap))
+        write!(f, "{} (+0, -{})", as_python(format!("{hi:?}")), as_python(format!("{gap:.0e}")))
     }
 }
 
@@ -90,15 +90,11 @@ fn digits_up(x: f64, digits: usize) -> f64 {
     if above >= x { above } else { x }
 }
 
-/// `4e-07`, as Python writes it.
-fn scientific(x: f64) -> String {
-    match format!("{x:.0e}").split_once('e') {
-        Some((mantissa, exponent)) => {
-            let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
-            format!("{mantissa}e{sign}{digits:0>2}")
-        }
-        None => x.to_string(),
-    }
+/// `4e-7` as Python writes it: `4e-07`.
+fn as_python(number: String) -> String {
+    let Some((mantissa, exponent)) = number.split_once('e') else { return number };
+    let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
+    format!("{mantissa}e{sign}{digits:0>2}")
 }
 
 #[cfg(test)]
@@ -110,8 +106,9 @@ mod tests {
         let printed = |lo, hi| Enclosure::new(lo, hi).expect("ordered").to_string();
         assert_eq!(printed(2.379_554_1, 2.379_554_5), "2.3795545 (+0, -4e-07)");
         assert_eq!(printed(1.0, 1.5), "1.5 (+0, -5e-01)");
-        assert_eq!(printed(1.0, 1.0), "1 (+0, -0e+00)");
-        assert_eq!(printed(0.0, 0.0), "0 (+0, -0e+00)");
+        assert_eq!(printed(1.0, 1.0), "1.0 (+0, -0e+00)");
+        assert_eq!(printed(0.0, 0.0), "0.0 (+0, -0e+00)");
+        assert_eq!(printed(1e-30, 1.5e-30), "1.5e-30 (+0, -5e-31)");
         assert_eq!(printed(1.0, f64::INFINITY), "inf (+0, -inf)");
         for (lo, hi) in [(0.1, 0.3), (1e-30, 1.000_1e-30), (1.0 / 3.0, 2.0 / 3.0), (9.999_95, 9.999_99), (0.0, 1e-300)]
         {

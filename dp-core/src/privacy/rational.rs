@@ -129,6 +129,18 @@ impl Rational {
         &self.0
     }
 
+    /// Whether the value is an integer.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.0.is_integer()
+    }
+
+    /// The greatest integer that is not above the value, if it is a `u64`.
+    #[must_use]
+    pub fn floor_u64(&self) -> Option<u64> {
+        self.0.floor().to_integer().to_u64()
+    }
+
     /// The numerator in lowest terms, with the sign.
     #[must_use]
     pub(crate) fn numerator(&self) -> &BigInt {
@@ -292,6 +304,19 @@ impl TryFrom<Rational> for Positive {
 impl From<Positive> for Rational {
     fn from(value: Positive) -> Self {
         value.0
+    }
+}
+
+impl From<&super::Epsilon> for Positive {
+    fn from(epsilon: &super::Epsilon) -> Self {
+        Self(epsilon.rational().clone())
+    }
+}
+
+impl Add for &Positive {
+    type Output = Positive;
+    fn add(self, other: &Positive) -> Positive {
+        Positive(&self.0 + &other.0)
     }
 }
 
