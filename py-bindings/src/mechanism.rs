@@ -385,7 +385,7 @@ additive!(
     /// --------
     /// >>> import veilsum as vs
     /// >>> round(vs.dp.Gaussian.calibrate(epsilon=8.4, delta=1e-5, sensitivity=1).sigma, 3)
-    /// 0.589
+    /// 0.577
     calibrate(epsilon, delta)
 );
 
