@@ -1,1 +1,5 @@
-//! What the cross-crate tests share: vectors, statistics with stated false-alarm probabilities.
+//! What the cross-crate tests share. The README's Rust example is compiled and run here.
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

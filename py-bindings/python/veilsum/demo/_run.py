@@ -36,7 +36,7 @@ def run(options: Options) -> None:
         neighbors="add-remove",
         filter="basic",
     )
-    print(f"Data     RAND Health Insurance Experiment: {len(frame):,} person-years, public domain")
+    print(f"Data     RAND Health Insurance Experiment, six sites, public domain")
     print(f"Ledger   {path}: epsilon {TOTAL_EPSILON}, delta {TOTAL_DELTA} for everything below\n")
 
     figures = table.publish(frame, ledger, epsilon=TABLE_EPSILON, delta=TABLE_DELTA)

@@ -47,7 +47,7 @@ td.n {{ text-align: right; font-variant-numeric: tabular-nums; }} code {{ font-s
 .public {{ background: #fdf3ef; border-left: 4px solid #c8553d; padding: .5rem 1rem; }}
 </style></head><body>
 <h1>Sums without people</h1>
-<p>RAND Health Insurance Experiment (public domain): 5,912 people, six sites. Everything on this page together is
+<p>RAND Health Insurance Experiment (public domain, six sites). Everything on this page together is
 ({epsilon}, {delta})-differentially private for each person, add or remove one person, except what is marked as public.</p>
 {sections}
 <p><small>veilsum {version}</small></p>
