@@ -1,13 +1,26 @@
 //! Differential privacy whose numbers are true of the very bits that are released.
 //!
-//! *Work in progress: the modules below are the frame that the mechanisms, accountants and ledger fill.*
+//! ```
+//! use veilsum_dp_core::mechanism::{Additive, Curve, DiscreteLaplace, Mechanism};
+//! use veilsum_dp_core::privacy::Epsilon;
+//! use veilsum_dp_core::sensitivity::L1;
 //!
-//! - [`privacy`]: exact rationals and the parameters made of them
-//! - [`sensitivity`]: neighbouring relations and norms, as types
-//! - [`mechanism`]: what a release is, and the event it leaves behind
-//! - [`noise`]: exact noise
-//! - [`accounting`]: events, and what they add up to
-//! - [`ledger`]: budgets that are spent once
+//! // A count: one person more or less changes it by one.
+//! let mechanism = DiscreteLaplace::calibrate(&Epsilon::from_decimal(0.5)?, L1::from_f64(1.0)?)?;
+//! let published = mechanism.release_one(4711)?;
+//! assert!(mechanism.epsilon(0.0)?.hi() <= 0.5);
+//! println!("{published}, for {}", mechanism.event());
+//! # Ok::<(), veilsum_dp_core::Error>(())
+//! ```
+//!
+//! - [`mechanism`]: what releases numbers and choices, each with the event that it leaves behind
+//! - [`noise`]: the exact samplers under them
+//! - [`accounting`]: what events add up to, as intervals that contain the truth
+//! - [`ledger`]: budgets that are spent once, in memory or (feature `ledger`) in a file that processes share
+//! - [`privacy`], [`sensitivity`]: parameters that cannot hold a wrong value
+//! - [`threat_model`]: what is promised, and where the promise ends
+//!
+//! What it does *not* do: it keeps no one who holds the raw data from reading them, and it does not choose your bounds.
 #![forbid(unsafe_code)]
 
 pub mod accounting;
@@ -19,3 +32,6 @@ pub mod privacy;
 pub mod sensitivity;
 
 pub use error::Error;
+
+#[doc = include_str!("../docs/threat_model.md")]
+pub mod threat_model {}
