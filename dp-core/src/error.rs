@@ -80,6 +80,14 @@ pub enum Error {
         /// As the caller has it.
         asked: String,
     },
+    /// A ledger's file cannot be used.
+    #[error("the ledger {path}: {why}")]
+    LedgerFile {
+        /// The file.
+        path: String,
+        /// What is the matter, and the way out.
+        why: String,
+    },
     /// A ledger does not verify. It is refused, never repaired or reset.
     #[error("the ledger does not verify at row {row}: {fault}; restore the file from where it is known to be whole")]
     LedgerDamaged {

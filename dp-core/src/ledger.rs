@@ -2,8 +2,8 @@
 //!
 //! A [`Ledger`] is bound to one data set, privacy unit, neighbouring relation and composition rule: its [`Policy`]. A
 //! spend is checked, recorded durably, and only then is the value it pays for handed out, so a crash in between costs
-//! budget and never privacy. [`MemoryLedger`] lives in one process; the `ledger` feature adds a file that many
-//! processes share.
+//! budget and never privacy. [`MemoryLedger`] lives in one process; with the `ledger` feature, `SqliteLedger` is
+//! a file that many processes share.
 //!
 //! ```
 //! use veilsum_dp_core::accounting::Event;
@@ -31,12 +31,16 @@ mod budget;
 mod memory;
 mod record;
 mod spend;
+#[cfg(feature = "ledger")]
+mod sqlite;
 mod store;
 
 pub use budget::{Amount, Budget, Charge, Policy, ZcdpBudget};
 pub use memory::MemoryLedger;
 pub use record::Head;
 pub use spend::{Answer, Entry, Receipt, Spend};
+#[cfg(feature = "ledger")]
+pub use sqlite::{Quiet, SqliteLedger, quiesce};
 
 use crate::Error;
 

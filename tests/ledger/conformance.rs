@@ -2,6 +2,7 @@
 
 use veilsum_dp_core::Error;
 use veilsum_dp_core::accounting::Event;
+use veilsum_dp_core::accounting::filter::Order;
 use veilsum_dp_core::ledger::{Budget, Ledger, Policy, Spend};
 use veilsum_dp_core::privacy::{Delta, Epsilon, Positive, Rational};
 use veilsum_dp_core::sensitivity::Neighbors;
@@ -22,6 +23,31 @@ fn number(text: &str) -> Rational {
 
 pub(crate) fn policy(budget: Budget) -> Policy {
     Policy { dataset: "survey".into(), unit: "person".into(), neighbors: Neighbors::AddRemove, budget }
+}
+
+pub(crate) fn zcdp_policy() -> Policy {
+    policy(Budget::zcdp(epsilon(1.0), delta(1e-6)).expect("valid"))
+}
+
+/// Policies that differ from [`zcdp_policy`] in one field each, and the field's name.
+pub(crate) fn other_policies(made: &Policy) -> Vec<(Policy, &'static str)> {
+    let budget = |budget: Result<Budget, Error>| Policy { budget: budget.expect("valid"), ..made.clone() };
+    vec![
+        (Policy { dataset: "another".into(), ..made.clone() }, "dataset"),
+        (Policy { unit: "household".into(), ..made.clone() }, "unit"),
+        (Policy { neighbors: Neighbors::ReplaceOne, ..made.clone() }, "neighbors"),
+        (budget(Ok(Budget::Basic { epsilon: epsilon(1.0), delta: delta(1e-6) })), "filter"),
+        (budget(Budget::zcdp(epsilon(1.1), delta(1e-6))), "epsilon"),
+        (budget(Budget::zcdp(epsilon(1.0), delta(1e-5))), "delta"),
+        (budget(Budget::zcdp_with_event_delta(epsilon(1.0), delta(1e-6), number("1e-7"))), "event_delta"),
+        (
+            budget(
+                Order::new(number("32"))
+                    .and_then(|order| Budget::zcdp_at_order(epsilon(1.0), delta(1e-6), number("5e-7"), order)),
+            ),
+            "order",
+        ),
+    ]
 }
 
 pub(crate) fn pure(total: f64) -> Policy {

@@ -76,10 +76,10 @@ impl RenyiFilter {
     pub fn best(epsilon: &Epsilon, delta: &Positive) -> Result<Self, Error> {
         let (target, tail) = (epsilon.upper(), ln(delta).0.nearest().abs());
         let room = |log_excess: f64| {
-            let excess = log_excess.exp();
+            let excess = libm::exp(log_excess);
             (target - conversion_near(excess, tail)) / (1.0 + excess)
         };
-        let excess = peak(room).exp();
+        let excess = libm::exp(peak(room));
         let order = Order::above_one(excess).ok_or_else(|| no_room(epsilon))?;
         Self::at(order, epsilon, delta)
     }
@@ -128,21 +128,21 @@ pub(crate) fn conversion(order: &Order, delta: &Positive) -> Rational {
 
 /// The same in floats, from the order minus one and ln(1/delta): to search with.
 pub(crate) fn conversion_near(excess: f64, tail: f64) -> f64 {
-    (tail - excess.ln_1p()) / excess - (1.0 / excess).ln_1p()
+    (tail - libm::log1p(excess)) / excess - libm::log1p(1.0 / excess)
 }
 
 /// The order that makes `charge + conversion` least, where `charge(a)` is `a * rho`.
 pub(crate) fn best_order_for(rho: &Positive, delta: &Positive) -> Option<Order> {
     let (rho, tail) = (rho.nearest(), ln(delta).0.nearest().abs());
     let cost = |log_excess: f64| {
-        let excess = log_excess.exp();
+        let excess = libm::exp(log_excess);
         -(rho * (1.0 + excess) + conversion_near(excess, tail))
     };
-    Order::above_one(peak(cost).exp())
+    Order::above_one(libm::exp(peak(cost)))
 }
 
 /// Where `f` is greatest, by golden section over the logarithm of the order minus one. Whatever this returns is only
-/// a choice: the bound is computed anew, exactly, at the order chosen.
+/// a choice: the bound is computed anew, exactly, at the order chosen. (`libm`, so that every machine chooses alike.)
 fn peak(f: impl Fn(f64) -> f64) -> f64 {
     const GOLDEN: f64 = 0.618_033_988_749_894_8;
     let (mut left, mut right) = (-20.0, 300.0);

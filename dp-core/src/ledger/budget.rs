@@ -60,6 +60,8 @@ pub struct ZcdpBudget {
     /// `delta - event_delta`.
     conversion_delta: Positive,
     filter: RenyiFilter,
+    /// Whether the caller named the order; if not, any order that a ledger was made with will do.
+    order_stated: bool,
 }
 
 /// A [`ZcdpBudget`] as it is written.
@@ -112,6 +114,30 @@ impl Policy {
         }
         Ok(())
     }
+
+    /// Checks that a ledger made with this policy may be opened with `asked`.
+    pub(crate) fn admits(&self, asked: &Self) -> Result<(), Error> {
+        let mut fields = vec![
+            ("dataset", format!("{:?}", self.dataset), format!("{:?}", asked.dataset)),
+            ("unit", format!("{:?}", self.unit), format!("{:?}", asked.unit)),
+            ("neighbors", self.neighbors.to_string(), asked.neighbors.to_string()),
+            ("filter", self.budget.rule().into(), asked.budget.rule().into()),
+        ];
+        let (ours, theirs) = (self.budget.total(), asked.budget.total());
+        fields.push(("epsilon", ours.epsilon.to_string(), theirs.epsilon.to_string()));
+        fields.push(("delta", ours.delta.to_string(), theirs.delta.to_string()));
+        if let (Budget::Zcdp(ours), Budget::Zcdp(theirs)) = (&self.budget, &asked.budget) {
+            fields.push(("event_delta", ours.event_delta.to_string(), theirs.event_delta.to_string()));
+            if theirs.order_stated {
+                let order = |budget: &ZcdpBudget| budget.filter.order().rational().to_string();
+                fields.push(("order", order(ours), order(theirs)));
+            }
+        }
+        match fields.into_iter().find(|(_, stored, asked)| stored != asked) {
+            Some((field, stored, asked)) => Err(Error::LedgerPolicy { field, stored, asked }),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Budget {
@@ -131,7 +157,8 @@ impl Budget {
     pub fn zcdp_with_event_delta(epsilon: Epsilon, delta: Delta, event_delta: Rational) -> Result<Self, Error> {
         let conversion_delta = split(&delta, &event_delta)?;
         let filter = RenyiFilter::best(&epsilon, &conversion_delta)?;
-        Ok(Self::Zcdp(Box::new(ZcdpBudget { epsilon, delta, event_delta, conversion_delta, filter })))
+        let order_stated = false;
+        Ok(Self::Zcdp(Box::new(ZcdpBudget { epsilon, delta, event_delta, conversion_delta, filter, order_stated })))
     }
 
     /// The zCDP filter at a Renyi order of the caller's choice.
@@ -141,7 +168,8 @@ impl Budget {
     pub fn zcdp_at_order(epsilon: Epsilon, delta: Delta, event_delta: Rational, order: Order) -> Result<Self, Error> {
         let conversion_delta = split(&delta, &event_delta)?;
         let filter = RenyiFilter::at(order, &epsilon, &conversion_delta)?;
-        Ok(Self::Zcdp(Box::new(ZcdpBudget { epsilon, delta, event_delta, conversion_delta, filter })))
+        let order_stated = true;
+        Ok(Self::Zcdp(Box::new(ZcdpBudget { epsilon, delta, event_delta, conversion_delta, filter, order_stated })))
     }
 
     /// The rule's name, as files and Python write it.
@@ -319,7 +347,7 @@ impl TryFrom<ZcdpFields> for ZcdpBudget {
         if *filter.limit() != limit {
             return Err(Error::out_of_range("limit", limit.nearest(), "what the filter's order leaves of epsilon"));
         }
-        Ok(Self { epsilon, delta, event_delta, conversion_delta, filter })
+        Ok(Self { epsilon, delta, event_delta, conversion_delta, filter, order_stated: true })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::book::{self, Book, Pending};
 use super::record::{Head, Row};
-use super::store::{self, Store};
+use super::store::{self, Audit, Store};
 use super::{Amount, Answer, Entry, Ledger, Policy, Receipt, Spend};
 use crate::Error;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -85,6 +85,9 @@ impl Ledger for MemoryLedger {
     }
 
     fn verify(&self, head: Option<&Head>) -> Result<(), Error> {
-        store::verify(self.kept().rows.iter().cloned().map(Ok), head).map(|_| ())
+        let kept = self.kept();
+        let mut audit = Audit::new(head);
+        kept.rows.iter().try_for_each(|row| audit.row(row))?;
+        audit.finish().map(|_| ())
     }
 }

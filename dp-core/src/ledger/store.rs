@@ -72,34 +72,49 @@ pub(crate) fn release(
     Ok(Answer { bytes, receipt: Receipt { row, head, repeated } })
 }
 
-/// Reads all rows anew and compares with a head kept elsewhere.
-pub(crate) fn verify(rows: impl Iterator<Item = Result<Row, Error>>, pinned: Option<&Head>) -> Result<Book, Error> {
-    let mut book: Option<Book> = None;
-    let mut pin_seen = pinned.is_none();
-    for row in rows {
-        let row = row?;
-        let book = match &mut book {
+/// Reads rows from row 0 on, checks everything about them, and compares with a head kept elsewhere.
+#[derive(Debug)]
+pub(crate) struct Audit<'a> {
+    book: Option<Book>,
+    pinned: Option<&'a Head>,
+}
+
+impl<'a> Audit<'a> {
+    /// Before row 0; `pinned` must be met on the way.
+    pub(crate) fn new(pinned: Option<&'a Head>) -> Self {
+        Self { book: None, pinned }
+    }
+
+    /// Takes the next row.
+    pub(crate) fn row(&mut self, row: &Row) -> Result<(), Error> {
+        let head = match &mut self.book {
             Some(book) => {
-                book.read(&row)?;
-                book
+                book.read(row)?;
+                book.head()
             }
-            empty => empty.insert(Book::open(&row)?),
+            empty => empty.insert(Book::open(row)?).head(),
         };
-        if let Some(pinned) = pinned.filter(|pinned| pinned.row == row.number) {
-            if *pinned != book.head() {
-                return Err(Error::damaged(row.number, "it is not the row that the given head names"));
+        match self.pinned {
+            Some(pinned) if pinned.row == head.row && *pinned != head => {
+                Err(Error::damaged(row.number, "it is not the row that the given head names"))
             }
-            pin_seen = true;
+            Some(pinned) if pinned.row == head.row => {
+                self.pinned = None;
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
-    let book = book.ok_or_else(|| Error::damaged(0, "it is missing"))?;
-    if pin_seen {
-        Ok(book)
-    } else {
-        let first_missing = book.head().row() + 1;
-        Err(Error::damaged(
-            first_missing,
-            "it is missing: the given head was taken after it, so the end was cut off or an old copy put back",
-        ))
+
+    /// After the last row.
+    pub(crate) fn finish(self) -> Result<Book, Error> {
+        let book = self.book.ok_or_else(|| Error::damaged(0, "it is missing"))?;
+        match self.pinned {
+            None => Ok(book),
+            Some(_) => Err(Error::damaged(
+                book.head().row() + 1,
+                "it is missing: the given head is from after it, so the end was cut off or an old copy put back",
+            )),
+        }
     }
 }

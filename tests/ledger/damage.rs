@@ -1,0 +1,201 @@
+//! Files that were changed behind the ledger's back: refused, by row where there is one, and never reset.
+
+use crate::conformance::{epsilon, pure, spend_of};
+use rusqlite::{Connection, params};
+use std::path::{Path, PathBuf};
+use veilsum_dp_core::Error;
+use veilsum_dp_core::accounting::Event;
+use veilsum_dp_core::ledger::{Entry, Head, Ledger, Spend, SqliteLedger};
+
+/// A ledger with five spends and a stored answer, and where it is.
+fn small(folder: &Path) -> PathBuf {
+    let path = folder.join("small.ledger");
+    let ledger = SqliteLedger::open(&path, pure(1.0)).expect("a new ledger");
+    for part in [0.01, 0.02, 0.03, 0.04] {
+        ledger.spend(&spend_of(part).label(format!("part {part}"))).expect("fits");
+    }
+    ledger.release(&spend_of(0.05).key("k"), &mut || Ok(b"answer".to_vec())).expect("fits");
+    path
+}
+
+fn opened(path: &Path) -> Result<(Head, Vec<Entry>, SqliteLedger), Error> {
+    let ledger = SqliteLedger::open(path, pure(1.0))?;
+    Ok((ledger.head()?, ledger.history()?, ledger))
+}
+
+#[test]
+fn verify_names_the_first_row_at_fault() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let whole = std::fs::read(small(folder.path())).expect("readable");
+    type Tamper = fn(&Connection) -> rusqlite::Result<usize>;
+    let cases: [(&str, u64, Tamper); 11] = [
+        ("changed", 3, |c| c.execute("UPDATE rows SET body = replace(body, '3/100', '1/100') WHERE number = 3", [])),
+        ("relabelled", 2, |c| c.execute("UPDATE rows SET body = replace(body, 'part', 'pxrt') WHERE number = 2", [])),
+        ("removed in the middle", 2, |c| c.execute("DELETE FROM rows WHERE number = 2", [])),
+        ("removed and renumbered", 2, |c| {
+            c.execute("DELETE FROM rows WHERE number = 2", [])?;
+            (3..7).try_fold(0, |_, n| c.execute("UPDATE rows SET number = ?1 WHERE number = ?2", params![n - 1, n]))
+        }),
+        ("reordered", 2, |c| {
+            c.execute("UPDATE rows SET number = 99 WHERE number = 2", [])?;
+            c.execute("UPDATE rows SET number = 2 WHERE number = 3", [])?;
+            c.execute("UPDATE rows SET number = 3 WHERE number = 99", [])
+        }),
+        ("another answer", 6, |c| c.execute("UPDATE rows SET answer = x'00' WHERE number = 6", [])),
+        ("no answer", 6, |c| c.execute("UPDATE rows SET answer = NULL WHERE number = 6", [])),
+        ("an answer where none belongs", 1, |c| c.execute("UPDATE rows SET answer = x'00' WHERE number = 1", [])),
+        ("another hash", 4, |c| c.execute("UPDATE rows SET hash = zeroblob(32) WHERE number = 4", [])),
+        ("a larger budget", 0, |c| {
+            c.execute(r#"UPDATE rows SET body = replace(body, '"epsilon":"1"', '"epsilon":"9"') WHERE number = 0"#, [])
+        }),
+        ("no policy", 0, |c| c.execute("DELETE FROM rows WHERE number = 0", [])),
+    ];
+    for (what, first, tamper) in cases {
+        let path = folder.path().join(format!("{what}.ledger"));
+        std::fs::write(&path, &whole).expect("writable");
+        let before = SqliteLedger::open(&path, pure(1.0)).expect("whole");
+        let connection = Connection::open(&path).expect("SQLite");
+        assert!(tamper(&connection).expect("tampers") > 0, "{what}: nothing was changed");
+        connection.close().expect("closes");
+        for refused in [before.verify(None), opened(&path).map(|_| ())] {
+            match refused {
+                Err(Error::LedgerDamaged { row, .. }) => assert_eq!(row, first, "{what}"),
+                other => panic!("{what}: {other:?}"),
+            }
+        }
+    }
+}
+
+/// A cut tail and an old copy put back verify by themselves, as documented; a head kept elsewhere finds both, and so
+/// does a ledger that is open.
+#[test]
+fn a_pinned_head_finds_what_the_chain_cannot() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = small(folder.path());
+    let old = std::fs::read(&path).expect("readable");
+    let ledger = SqliteLedger::open(&path, pure(1.0)).expect("whole");
+    ledger.spend(&spend_of(0.5)).expect("fits");
+    let head = ledger.head().expect("readable");
+
+    let connection = Connection::open(&path).expect("SQLite");
+    connection.execute("DELETE FROM rows WHERE number = ?1", [head.row().cast_signed()]).expect("cuts");
+    connection.close().expect("closes");
+    for cut in ["the tail was cut", "an old copy was put back"] {
+        let (_, _, again) = opened(&path).expect("verifies by itself");
+        again.verify(None).expect("verifies by itself");
+        match again.verify(Some(&head)) {
+            Err(Error::LedgerDamaged { row, .. }) => assert_eq!(row, head.row(), "{cut}"),
+            other => panic!("{cut}: {other:?}"),
+        }
+        let seen = ledger.spend(&spend_of(0.1)).expect_err("the open ledger remembers");
+        assert!(matches!(seen, Error::LedgerDamaged { .. }), "{cut}: {seen}");
+        std::fs::write(&path, &old).expect("writable");
+    }
+}
+
+/// Triggers, views and further tables are not part of a ledger.
+#[test]
+fn a_foreign_schema_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let whole = std::fs::read(small(folder.path())).expect("readable");
+    for sql in [
+        "CREATE TRIGGER forget AFTER INSERT ON rows BEGIN DELETE FROM rows WHERE number = NEW.number; END",
+        "CREATE VIEW v AS SELECT 1",
+        "CREATE TABLE other (x)",
+        "CREATE INDEX i ON rows (body)",
+        "ALTER TABLE rows ADD COLUMN x",
+        "PRAGMA application_id = 1",
+        "PRAGMA user_version = 3",
+        "PRAGMA user_version = 0",
+    ] {
+        let path = folder.path().join("foreign.ledger");
+        std::fs::write(&path, &whole).expect("writable");
+        Connection::open(&path).and_then(|connection| connection.execute_batch(sql)).expect("changes the schema");
+        assert!(matches!(opened(&path), Err(Error::LedgerFile { .. })), "{sql}");
+    }
+}
+
+#[test]
+fn truncated_anywhere() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let whole = std::fs::read(small(folder.path())).expect("readable");
+    let path = folder.path().join("cut.ledger");
+    let page_ends = (0..whole.len()).filter(|length| length % 4096 == 0);
+    for length in page_ends.flat_map(|end| [end.saturating_sub(1), end, end + 1, end + 100, end + 2048]) {
+        if length >= whole.len() {
+            continue;
+        }
+        std::fs::write(&path, &whole[..length]).expect("writable");
+        assert!(opened(&path).is_err(), "cut to {length} bytes");
+        assert_eq!(std::fs::read(&path).expect("readable"), whole[..length], "a refused file is left as it is");
+    }
+}
+
+/// Each byte flipped: the file is refused, or (where the byte means nothing) everything it says is unchanged.
+#[test]
+fn every_byte_flipped() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = small(folder.path());
+    let whole = std::fs::read(&path).expect("readable");
+    let (head, history, ledger) = opened(&path).expect("whole");
+    drop(ledger);
+    let masks: &[u8] =
+        if std::env::var_os("VEILSUM_DEEP").is_some() { &[0xff, 1, 2, 4, 8, 16, 32, 64, 128] } else { &[0xff] };
+    let (mut refused, mut harmless) = (0, 0);
+    for mask in masks {
+        for position in 0..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[position] ^= mask;
+            std::fs::write(&path, &flipped).expect("writable");
+            match opened(&path) {
+                Err(_) => refused += 1,
+                Ok((found, entries, _)) => {
+                    harmless += 1;
+                    assert_eq!(found, head, "byte {position} ^ {mask}");
+                    assert!(entries == history, "byte {position} ^ {mask}");
+                }
+            }
+        }
+    }
+    println!("{refused} flips refused, {harmless} in bytes that mean nothing");
+    std::fs::write(&path, &whole).expect("writable");
+    let contents = "SELECT sum(length(body) + length(hash) + ifnull(length(answer), 0)) FROM rows";
+    let contents: u32 =
+        Connection::open(&path).and_then(|c| c.query_row(contents, [], |row| row.get(0))).expect("readable");
+    assert!(refused > contents as usize * masks.len(), "{refused} refused, and the rows alone have {contents} bytes");
+}
+
+/// What is not a ledger is not touched.
+#[test]
+fn other_files_are_left_alone() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("notes.txt");
+    for contents in [&b""[..], b"some notes", &[0; 100_000]] {
+        std::fs::write(&path, contents).expect("writable");
+        assert!(matches!(opened(&path), Err(Error::LedgerFile { .. })));
+        assert_eq!(std::fs::read(&path).expect("readable"), contents);
+    }
+    std::fs::remove_file(&path).expect("removable");
+    Connection::open(&path).and_then(|other| other.execute_batch("CREATE TABLE t (x)")).expect("another database");
+    assert!(matches!(opened(&path), Err(Error::LedgerFile { .. })));
+    assert!(matches!(opened(folder.path()), Err(Error::LedgerFile { .. })));
+    assert!(matches!(opened(&folder.path().join("no/such/folder")), Err(Error::LedgerFile { .. })));
+    assert!(matches!(SqliteLedger::inspect(folder.path().join("none")), Err(Error::LedgerFile { .. })));
+}
+
+/// Someone who may write the file and recompute hashes can still not write a row that spends nothing, costs less than
+/// its event, or goes beyond the budget.
+#[test]
+fn forged_rows_are_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let donor = SqliteLedger::open(folder.path().join("large.ledger"), pure(10.0)).expect("a new ledger");
+    donor.spend(&Spend::new(Event::Pure { epsilon: epsilon(5.0) })).expect("fits a larger budget");
+    let path = small(folder.path());
+    let connection = Connection::open(&path).expect("SQLite");
+    connection.execute("ATTACH ?1 AS donor", [folder.path().join("large.ledger").to_str()]).expect("attaches");
+    connection
+        .execute("INSERT INTO rows SELECT 7, body, hash, answer FROM donor.rows WHERE number = 1", [])
+        .expect("inserts");
+    connection.close().map_err(|(_, e)| e).expect("closes");
+    assert!(matches!(opened(&path), Err(Error::LedgerDamaged { row: 7, .. })));
+}
