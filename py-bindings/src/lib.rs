@@ -7,6 +7,7 @@ mod choice;
 mod enclosure;
 mod error;
 mod event;
+mod federated;
 mod mechanism;
 mod noiseless;
 mod number;
@@ -25,6 +26,8 @@ mod _core {
     use super::mechanism::{DiscreteGaussian, DiscreteLaplace, Gaussian, Laplace, Skellam};
     #[pymodule_export]
     use super::noiseless::{is_noiseless, noiseless_begin, noiseless_end};
+    #[pymodule_export]
+    use super::federated::{DistributedNoise, Round, RoundConfig, simulate};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,0 +1,122 @@
+//! Who a client is in a round: its identity, its number, and what it agreed to.
+
+use crate::Error;
+use crate::encoding::Rotation;
+use crate::message::{self, Kind};
+use crate::round::{Context, Graph, Roster, RoundConfig, RoundId};
+use std::fmt;
+use std::sync::Arc;
+use veilsum_crypto::{Identity, Peer};
+
+/// One participant's fixed side of a round.
+pub struct Party {
+    config: Arc<RoundConfig>,
+    identity: Arc<Identity>,
+    roster: Roster,
+    number: u32,
+    context: Context,
+    beacon: Option<[u8; 32]>,
+}
+
+impl fmt::Debug for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Party({})", self.number)
+    }
+}
+
+impl Party {
+    /// Client `number` of the roster, with the identity that is enrolled there.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if the roster is of another size, has another identity at this place, or the round needs a
+    /// beacon and has none.
+    pub fn new(
+        config: Arc<RoundConfig>,
+        identity: Arc<Identity>,
+        roster: Roster,
+        number: u32,
+        id: &RoundId,
+    ) -> Result<Self, Error> {
+        let context = Context::new(&config, &roster, id)?;
+        if roster.peer(number) != Some(identity.peer()) {
+            return Err(Error::parameter("client_id", number, "the place of this identity on the roster"));
+        }
+        Ok(Self { config, identity, roster, number, context, beacon: id.beacon })
+    }
+
+    /// The round's parameters.
+    #[must_use]
+    pub fn config(&self) -> &Arc<RoundConfig> {
+        &self.config
+    }
+
+    /// The client's number: its place on the roster.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// The digest that binds the round.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    pub(crate) fn seal(&self, kind: Kind, body: &[u8]) -> Vec<u8> {
+        message::seal(&self.identity, kind, &self.context, self.number, body)
+    }
+
+    pub(crate) fn peer(&self, client: u32) -> Result<&Peer, Error> {
+        self.roster.peer(client).ok_or_else(|| Error::parameter("client", client, "on the roster"))
+    }
+
+    /// The round's graph. With a beacon the server has no say in it; with a semi-honest server its seed is taken.
+    pub(crate) fn graph(&self, server_seed: &[u8; 32]) -> Result<Arc<Graph>, Error> {
+        let seed = graph_seed(&self.config, &self.context, self.beacon.as_ref(), server_seed)?;
+        Ok(self.roster.graph(self.config.shape(), &seed))
+    }
+
+    pub(crate) fn rotation(&self) -> Option<Rotation> {
+        rotation(&self.config, &self.context)
+    }
+
+    /// A set of clients must hold this one and be no smaller than the losses that the round allows for.
+    pub(crate) fn check_enough(&self, stage: &'static str, members: &[bool]) -> Result<(), Error> {
+        if !members[self.number as usize] {
+            return Err(Error::refused(stage, "the server's list leaves this client out"));
+        }
+        let (count, least) = (members.iter().filter(|m| **m).count(), self.config.shape().least_survivors());
+        if count < least as usize {
+            return Err(Error::refused(
+                stage,
+                format!("{count} clients are left, and this round ends with no fewer than {least}"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The seed of the graph: from the beacon if there is one; for complete graphs nothing is drawn.
+pub(crate) fn graph_seed(
+    config: &RoundConfig,
+    context: &Context,
+    beacon: Option<&[u8; 32]>,
+    server_seed: &[u8; 32],
+) -> Result<[u8; 32], Error> {
+    use sha2::{Digest, Sha256};
+    let own_seed = config.shape().is_complete() || beacon.is_some();
+    if own_seed && *server_seed != [0; 32] {
+        return Err(Error::refused("share", "the server sent a seed for a graph that is not its to draw"));
+    }
+    // The context holds the beacon; for a semi-honest server the seed is the server's.
+    let hash = Sha256::new().chain_update(b"veilsum.federated.graph-seed.v1\0").chain_update(context.as_bytes());
+    Ok(hash.chain_update(server_seed).finalize().into())
+}
+
+/// The rotation of a round with noise; its seed is public and fixed by the round.
+pub(crate) fn rotation(config: &RoundConfig, context: &Context) -> Option<Rotation> {
+    use sha2::{Digest, Sha256};
+    config.noise()?;
+    let hash = Sha256::new().chain_update(b"veilsum.federated.rotation.v1\0").chain_update(context.as_bytes());
+    Some(Rotation::drawn(&hash.finalize().into(), config.dimension()))
+}

@@ -1,0 +1,129 @@
+//! Keys of one round: agreement, derivation, commitments. One label a key, everything bound to the round's context.
+
+use crate::Error;
+use crate::mask::{Mask, Sign};
+use crate::message::{Advert, Secret};
+use crate::round::Context;
+use hkdf::Hkdf;
+use sha2::{Digest, Sha256};
+use veilsum_crypto::{Key, hazmat};
+use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::Zeroizing;
+
+/// What a client draws for one round. Two key pairs, since rebuilding a dropped client's mask key must not open the
+/// shares that were sent to it.
+pub(crate) struct RoundSecrets {
+    pub(crate) mask: StaticSecret,
+    pub(crate) share: StaticSecret,
+    pub(crate) seed: Zeroizing<[u8; 32]>,
+}
+
+impl RoundSecrets {
+    pub(crate) fn draw() -> Result<Self, Error> {
+        Ok(Self { mask: StaticSecret::from(*fresh()?), share: StaticSecret::from(*fresh()?), seed: fresh()? })
+    }
+
+    /// The same secrets for the client's next state; the last one is wiped when it is dropped.
+    pub(crate) fn copied(&self) -> Self {
+        Self { mask: self.mask.clone(), share: self.share.clone(), seed: self.seed.clone() }
+    }
+
+    pub(crate) fn advert(&self, context: &Context, client: u32) -> Advert {
+        Advert {
+            mask_key: PublicKey::from(&self.mask).to_bytes(),
+            share_key: PublicKey::from(&self.share).to_bytes(),
+            seed_commitment: seed_commitment(context, client, &self.seed),
+        }
+    }
+}
+
+fn fresh() -> Result<Zeroizing<[u8; 32]>, Error> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *bytes)?;
+    Ok(bytes)
+}
+
+/// Two clients' numbers and public keys of one purpose, the lower number first.
+fn ordered(me: (u32, &[u8; 32]), peer: (u32, &[u8; 32])) -> Vec<u8> {
+    let (low, high) = if me.0 < peer.0 { (me, peer) } else { (peer, me) };
+    [&low.0.to_be_bytes()[..], &high.0.to_be_bytes(), low.1, high.1].concat()
+}
+
+fn expand(secret: &[u8], context: &Context, label: &[u8], info: &[u8]) -> Zeroizing<[u8; 32]> {
+    let mut key = Zeroizing::new([0; 32]);
+    Hkdf::<Sha256>::new(Some(context.as_bytes()), secret)
+        .expand_multi_info(&[label, info], &mut *key)
+        .expect("32 bytes are one block of SHA-256");
+    key
+}
+
+/// X25519, refusing keys of low order.
+fn agree(secret: &StaticSecret, peer: u32, key: &[u8; 32]) -> Result<Zeroizing<[u8; 32]>, Error> {
+    let shared = secret.diffie_hellman(&PublicKey::from(*key));
+    if shared.was_contributory() {
+        Ok(Zeroizing::new(shared.to_bytes()))
+    } else {
+        Err(Error::refused("advertise", format!("client {peer} advertised a public key of low order")))
+    }
+}
+
+/// The mask that `me` shares with `peer`, as `me` applies it.
+pub(crate) fn pair_mask(
+    context: &Context,
+    me: u32,
+    secret: &StaticSecret,
+    public: &[u8; 32],
+    peer: u32,
+    peer_key: &[u8; 32],
+) -> Result<Mask, Error> {
+    let shared = agree(secret, peer, peer_key)?;
+    let info = ordered((me, public), (peer, peer_key));
+    let key = expand(&*shared, context, b"veilsum.federated.pair-mask.v1\0", &info);
+    Ok(Mask { key, sign: Sign::of(me, peer) })
+}
+
+/// The mask that `client` adds alone.
+pub(crate) fn self_mask(context: &Context, client: u32, seed: &[u8; 32]) -> Mask {
+    let key = expand(seed, context, b"veilsum.federated.self-mask.v1\0", &client.to_be_bytes());
+    Mask { key, sign: Sign::Plus }
+}
+
+/// The key under which two clients seal shares to each other.
+pub(crate) fn share_key(
+    context: &Context,
+    me: u32,
+    secret: &StaticSecret,
+    public: &[u8; 32],
+    peer: u32,
+    peer_key: &[u8; 32],
+) -> Result<Key, Error> {
+    let shared = agree(secret, peer, peer_key)?;
+    let info = ordered((me, public), (peer, peer_key));
+    let key = expand(&*shared, context, b"veilsum.federated.share-key.v1\0", &info);
+    Ok(hazmat::key_from_secret(veilsum_crypto::secret::Secret::copied_from(&key), veilsum_crypto::Suite::default()))
+}
+
+/// What a sealed pair of shares is bound to: round, stage, sender, receiver, and the dealer's commitments to it.
+pub(crate) fn share_context(context: &Context, dealer: u32, holder: u32, commitments: &[[u8; 32]; 2]) -> Vec<u8> {
+    let label: &[u8] = b"veilsum.federated.shares.v1\0";
+    [label, context.as_bytes(), &dealer.to_be_bytes(), &holder.to_be_bytes(), &commitments[0], &commitments[1]].concat()
+}
+
+/// The promise of a client's mask seed, checked when the seed is rebuilt.
+pub(crate) fn seed_commitment(context: &Context, client: u32, seed: &[u8; 32]) -> [u8; 32] {
+    let hash = Sha256::new().chain_update(b"veilsum.federated.seed-commitment.v1\0").chain_update(context.as_bytes());
+    hash.chain_update(client.to_be_bytes()).chain_update(seed).finalize().into()
+}
+
+/// The dealer's promise of one share. A share is uniform on 32 bytes, so its hash hides it.
+pub(crate) fn share_commitment(
+    context: &Context,
+    dealer: u32,
+    holder: u32,
+    secret: Secret,
+    share: &[u8; 32],
+) -> [u8; 32] {
+    let hash = Sha256::new().chain_update(b"veilsum.federated.share-commitment.v1\0").chain_update(context.as_bytes());
+    let hash = hash.chain_update(dealer.to_be_bytes()).chain_update(holder.to_be_bytes());
+    hash.chain_update([secret as u8]).chain_update(share).finalize().into()
+}

@@ -1,0 +1,93 @@
+//! Masks: AES-256-CTR keystreams, generated and added in one pass.
+//!
+//! A mask key serves one pair (or one client) in one round, so the counter starts at zero. Lane `i` of the mask is the
+//! little-endian word at keystream byte `i * L`, with L = 4 for rings of up to 32 bits and 8 above: whole-width words,
+//! of which reduction modulo 2^b keeps the low bits, so a mask is uniform on the ring.
+
+use crate::ring::Lane;
+use aes::Aes256;
+use cipher::{KeyIvInit, StreamCipher, StreamCipherSeek};
+use ctr::Ctr128BE;
+use rayon::prelude::*;
+use zeroize::Zeroizing;
+
+/// Lanes that one thread works on at a time: small enough to stay in the second-level cache under many masks.
+const TILE: usize = 16 * 1024;
+/// Keystream bytes generated before they are added: small enough for the first-level cache.
+const BURST: usize = 8 * 1024;
+
+/// The 32-byte key of one mask, and the direction in which it is applied.
+pub(crate) struct Mask {
+    pub(crate) key: Zeroizing<[u8; 32]>,
+    pub(crate) sign: Sign,
+}
+
+/// Whether a mask is added or taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sign {
+    Plus,
+    Minus,
+}
+
+impl Sign {
+    /// The sign with which `me` applies the mask it shares with `peer`: the lower number adds.
+    pub(crate) fn of(me: u32, peer: u32) -> Self {
+        if me < peer { Self::Plus } else { Self::Minus }
+    }
+
+    pub(crate) fn reversed(self) -> Self {
+        match self {
+            Self::Plus => Self::Minus,
+            Self::Minus => Self::Plus,
+        }
+    }
+}
+
+/// Applies every mask to `sum`, tile by tile, on all threads of the current pool.
+pub(crate) fn apply<L: Lane>(sum: &mut [L], masks: &[Mask]) {
+    sum.par_chunks_mut(TILE).enumerate().for_each(|(tile, lanes)| {
+        let mut burst = Zeroizing::new([0_u8; BURST]);
+        for mask in masks {
+            let mut stream = Ctr128BE::<Aes256>::new((&*mask.key).into(), &[0; 16].into());
+            stream.seek((tile * TILE * L::BYTES) as u64);
+            for part in lanes.chunks_mut(BURST / L::BYTES) {
+                let bytes = &mut burst[..part.len() * L::BYTES];
+                stream.write_keystream(bytes);
+                let words = bytes.chunks_exact(L::BYTES).map(L::read);
+                match mask.sign {
+                    Sign::Plus => part.iter_mut().zip(words).for_each(|(lane, word)| *lane = lane.plus(word)),
+                    Sign::Minus => part.iter_mut().zip(words).for_each(|(lane, word)| *lane = lane.minus(word)),
+                }
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mask(byte: u8, sign: Sign) -> Mask {
+        Mask { key: Zeroizing::new([byte; 32]), sign }
+    }
+
+    #[test]
+    fn tiles_do_not_show() {
+        let count = 2 * TILE + 77;
+        let mut tiled = vec![0_u32; count];
+        apply(&mut tiled, &[mask(7, Sign::Plus)]);
+        let mut whole = vec![0_u8; count * 4];
+        Ctr128BE::<Aes256>::new(&[7; 32].into(), &[0; 16].into()).write_keystream(&mut whole);
+        let expected: Vec<u32> = whole.chunks_exact(4).map(u32::read).collect();
+        assert_eq!(tiled, expected);
+    }
+
+    #[test]
+    fn opposite_signs_cancel_and_equal_ones_do_not() {
+        let mut sum = vec![0_u64; 300];
+        apply(&mut sum, &[mask(1, Sign::Plus), mask(2, Sign::Minus), mask(2, Sign::Plus), mask(1, Sign::Minus)]);
+        assert!(sum.iter().all(|&lane| lane == 0));
+        apply(&mut sum, &[mask(1, Sign::Plus), mask(1, Sign::Plus)]);
+        assert!(sum.iter().any(|&lane| lane != 0));
+    }
+}

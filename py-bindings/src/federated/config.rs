@@ -1,0 +1,312 @@
+//! Public parameters: `RoundConfig` and `DistributedNoise`.
+
+use super::{raised, whole};
+use crate::{error, number};
+use pyo3::prelude::*;
+use std::sync::Arc;
+use veilsum_dp_core::privacy::{Delta, Epsilon};
+use veilsum_federated::{Cohort, Setup, Unit};
+
+/// Differential privacy with noise from the clients: no server is trusted with a sum that has none.
+///
+/// Each client adds a Skellam share. Shares are sized so that the noise of the *guaranteed minimum* of honest survivors
+/// keeps the promise over all rounds; every round is charged for its actual survivors.
+///
+/// Parameters
+/// ----------
+/// epsilon, delta : float, Fraction or Decimal
+///     The promise over all rounds: epsilon > 0, delta in (0, 1). Floats are read as their shortest decimal.
+/// rounds : int
+///     Rounds in which the same people take part, at least 1.
+///
+/// Notes
+/// -----
+/// The relation is *zero-out*: one unit's contribution becomes zero, and who takes part is public. Replacing a
+/// contribution by another costs at most the sensitivity twice. Dropout is assumed not to depend on private data.
+///
+/// Examples
+/// --------
+/// >>> from veilsum.federated import DistributedNoise
+/// >>> DistributedNoise(epsilon=1, delta=1e-5, rounds=40)
+/// DistributedNoise(epsilon=1, delta=1e-05, rounds=40)
+#[pyclass(frozen, module = "veilsum.federated")]
+#[derive(Clone)]
+pub(crate) struct DistributedNoise(pub(super) veilsum_federated::DistributedNoise);
+
+#[pymethods]
+impl DistributedNoise {
+    #[new]
+    #[pyo3(signature = (*, epsilon, delta, rounds = None))]
+    fn new(epsilon: &Bound<'_, PyAny>, delta: &Bound<'_, PyAny>, rounds: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        let epsilon = Epsilon::new(number::decimal("epsilon", epsilon)?).map_err(error::core)?;
+        let delta = Delta::new(number::decimal("delta", delta)?).map_err(error::core)?;
+        let rounds = rounds.map_or(Ok(1), |rounds| whole("rounds", rounds))?;
+        veilsum_federated::DistributedNoise::new(epsilon, delta, rounds).map(Self).map_err(raised)
+    }
+
+    /// The promised epsilon.
+    #[getter]
+    fn epsilon(&self) -> f64 {
+        self.0.epsilon().upper()
+    }
+
+    /// The promised delta.
+    #[getter]
+    fn delta(&self) -> f64 {
+        self.0.delta().upper()
+    }
+
+    /// Rounds over which the promise holds.
+    #[getter]
+    fn rounds(&self) -> u32 {
+        self.0.rounds()
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let shown = |x: f64| {
+            Ok::<_, PyErr>(if x.fract() == 0.0 { format!("{x}") } else { x.into_pyobject(py)?.repr()?.to_string() })
+        };
+        Ok(format!(
+            "DistributedNoise(epsilon={}, delta={}, rounds={})",
+            shown(self.epsilon())?,
+            shown(self.delta())?,
+            self.rounds()
+        ))
+    }
+}
+
+/// The public parameters of a round, checked once; every party has the same.
+///
+/// Say how many clients may be corrupt (work with the server) and how many may be lost: as numbers for small cohorts,
+/// where everyone shares masks with everyone, or as fractions for large ones, where the sparsest graph is taken that
+/// keeps privacy but for 2^-40 and finishes but for 2^-20. Where no graph or ring does, the round is refused and never
+/// weakened.
+///
+/// Parameters
+/// ----------
+/// clients : int
+///     Clients on the roster, 3 to 65,534.
+/// dimension : int
+///     Coordinates of an update.
+/// clip : float
+///     Bound on the L2 norm of each unit's contribution, applied with noise or without.
+/// value_bits : int
+///     Bits of one coordinate, sign included, 2 to 32: the grid is ``clip / (2**(value_bits - 1) - 1)``.
+/// max_weight : int
+///     The largest weight; weights are whole numbers and travel masked. 1: all count the same.
+/// corrupt, dropouts : int, optional
+///     Numbers of corrupt and lost clients.
+/// corrupt_fraction, dropout_fraction : float, optional
+///     The same as fractions in [0, 1), rounded up to numbers.
+/// malicious_server : bool
+///     Whether the server may deviate from the protocol; if not, it is curious and honest.
+/// noise : DistributedNoise, optional
+///     Noise from the clients.
+/// unit : {"client", "record"}
+///     Whose contribution is clipped and protected: a client's whole update, or each row of a site's records.
+/// max_records : int
+///     With ``unit="record"``, the most records of one site; public, since the ring has room for them.
+///
+/// Raises
+/// ------
+/// VeilsumError
+///     For a value out of its range, and for a round that could not be made safe.
+///
+/// Examples
+/// --------
+/// >>> from veilsum.federated import RoundConfig
+/// >>> cfg = RoundConfig(clients=6, dimension=10, clip=1.0, corrupt=1, dropouts=1)
+/// >>> cfg.neighbors, cfg.threshold, cfg.modulus_bits
+/// (5, 4, 19)
+/// >>> big = RoundConfig(clients=1000, dimension=10, clip=1.0, corrupt_fraction=0.05, dropout_fraction=0.05,
+/// ...                   malicious_server=False)
+/// >>> big.neighbors, big.threshold
+/// (30, 17)
+#[pyclass(frozen, module = "veilsum.federated")]
+#[derive(Clone)]
+pub(crate) struct RoundConfig(pub(super) Arc<veilsum_federated::RoundConfig>);
+
+#[pymethods]
+impl RoundConfig {
+    #[new]
+    #[pyo3(signature = (*, clients, dimension, clip, value_bits = None, max_weight = None, corrupt_fraction = None,
+        dropout_fraction = None, corrupt = None, dropouts = None, malicious_server = true, noise = None,
+        unit = "client", max_records = None))]
+    #[expect(clippy::too_many_arguments, reason = "keyword-only in Python")]
+    fn new(
+        clients: &Bound<'_, PyAny>,
+        dimension: &Bound<'_, PyAny>,
+        clip: f64,
+        value_bits: Option<&Bound<'_, PyAny>>,
+        max_weight: Option<&Bound<'_, PyAny>>,
+        corrupt_fraction: Option<f64>,
+        dropout_fraction: Option<f64>,
+        corrupt: Option<&Bound<'_, PyAny>>,
+        dropouts: Option<&Bound<'_, PyAny>>,
+        malicious_server: bool,
+        noise: Option<&DistributedNoise>,
+        unit: &str,
+        max_records: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let argument = |why: &str| error::exception("ArgumentError", why.to_owned());
+        let or = |what, number: Option<&Bound<'_, PyAny>>, default| number.map_or(Ok(default), |n| whole(what, n));
+        let fractions = corrupt_fraction.is_some() || dropout_fraction.is_some();
+        let counts = corrupt.is_some() || dropouts.is_some();
+        let cohort = match (counts, fractions) {
+            (true, false) => {
+                Cohort::Counts { corrupt: or("corrupt", corrupt, 0)?, dropouts: or("dropouts", dropouts, 0)? }
+            }
+            (false, true) => Cohort::Fractions {
+                corrupt: corrupt_fraction.unwrap_or(0.0),
+                dropouts: dropout_fraction.unwrap_or(0.0),
+            },
+            _ => {
+                return Err(argument(
+                    "say what the round must withstand, in one way: corrupt= and dropouts= (numbers, for small cohorts) or \
+                     corrupt_fraction= and dropout_fraction= (for large ones)",
+                ));
+            }
+        };
+        let most = or("max_records", max_records, 1 << 16)?;
+        let unit = match unit {
+            "client" => Unit::Client,
+            "record" => Unit::Record { most },
+            _ => return Err(argument("unit must be \"client\" or \"record\"")),
+        };
+        let setup = Setup {
+            value_bits: or("value_bits", value_bits, 16)?,
+            max_weight: or("max_weight", max_weight, 1)?,
+            malicious_server,
+            unit,
+            noise: noise.map(|noise| noise.0.clone()),
+            ..Setup::new(whole("clients", clients)?, whole("dimension", dimension)?, clip, cohort)
+        };
+        setup.check().map(|config| Self(Arc::new(config))).map_err(raised)
+    }
+
+    /// Clients on the roster.
+    #[getter]
+    fn clients(&self) -> u32 {
+        self.0.shape().clients
+    }
+
+    /// Coordinates of an update.
+    #[getter]
+    fn dimension(&self) -> usize {
+        self.0.dimension()
+    }
+
+    /// The L2 bound on each unit's contribution.
+    #[getter]
+    fn clip(&self) -> f64 {
+        self.0.clip()
+    }
+
+    /// Bits of one coordinate.
+    #[getter]
+    fn value_bits(&self) -> u32 {
+        self.0.value_bits()
+    }
+
+    /// The largest weight.
+    #[getter]
+    fn max_weight(&self) -> u32 {
+        self.0.max_weight()
+    }
+
+    /// Neighbours of each client.
+    #[getter]
+    fn neighbors(&self) -> u32 {
+        self.0.shape().neighbors
+    }
+
+    /// Shares that rebuild a seed.
+    #[getter]
+    fn threshold(&self) -> u32 {
+        self.0.shape().threshold
+    }
+
+    /// Signatures on one survivor set that a client asks for before it opens a share.
+    #[getter]
+    fn quorum(&self) -> u32 {
+        self.0.shape().quorum
+    }
+
+    /// Least number of survivors in each half neighbourhood that a client accepts; 0 if none is asked for.
+    #[getter]
+    fn window(&self) -> u32 {
+        self.0.shape().window
+    }
+
+    /// Clients assumed to work with the server.
+    #[getter]
+    fn corrupt(&self) -> u32 {
+        self.0.shape().corrupt
+    }
+
+    /// Clients that may be lost; with more the round stops.
+    #[getter]
+    fn dropouts(&self) -> u32 {
+        self.0.shape().dropouts
+    }
+
+    /// Whether the server may deviate from the protocol.
+    #[getter]
+    fn malicious_server(&self) -> bool {
+        self.0.shape().malicious_server
+    }
+
+    /// b of the ring of integers modulo 2^b in which masked vectors are added.
+    #[getter]
+    fn modulus_bits(&self) -> u32 {
+        self.0.modulus_bits()
+    }
+
+    /// Whose contribution is clipped and protected: "client" or "record".
+    #[getter]
+    fn unit(&self) -> &'static str {
+        match self.0.unit() {
+            Unit::Client => "client",
+            Unit::Record { .. } => "record",
+        }
+    }
+
+    /// Whether :class:`Client` and :class:`Server` need ``beacon=``: a sparse graph against a malicious server.
+    #[getter]
+    fn needs_beacon(&self) -> bool {
+        self.0.needs_beacon()
+    }
+
+    /// The noise that was asked for, or None.
+    #[getter]
+    fn noise(&self) -> Option<DistributedNoise> {
+        self.0.noise().map(|plan| DistributedNoise(plan.promise().clone()))
+    }
+
+    /// Variance of one client's share of the noise, in the updates' units; 0 without noise.
+    #[getter]
+    fn noise_share_variance(&self) -> f64 {
+        let step = self.0.clip() / self.0.top() as f64;
+        self.0.noise().map_or(0.0, |plan| plan.share_variance() * step * step)
+    }
+
+    /// Bound on the probability that noise wraps around the ring in some coordinate: it costs accuracy, never privacy.
+    #[getter]
+    fn wrap_probability(&self) -> f64 {
+        self.0.noise().map_or(0.0, |_| veilsum_federated::noise_share::WRAP)
+    }
+
+    fn __repr__(&self) -> String {
+        let shape = self.0.shape();
+        format!(
+            "RoundConfig(clients={}, dimension={}, corrupt={}, dropouts={}, neighbors={}, threshold={}, modulus_bits={})",
+            shape.clients,
+            self.dimension(),
+            shape.corrupt,
+            shape.dropouts,
+            shape.neighbors,
+            shape.threshold,
+            self.modulus_bits()
+        )
+    }
+}

@@ -1,0 +1,404 @@
+//! Attacks from the literature on secure aggregation, each with the outcome that must hold.
+//!
+//! The attacker is the server, which relays every byte, together with corrupt clients whose identities it may use.
+
+use std::sync::Arc;
+use veilsum_crypto::Identity;
+use veilsum_federated::client::{Party, Seat};
+use veilsum_federated::{Cohort as Losses, Error, Roster, RoundId, Setup, Stage, Update};
+use veilsum_tests::cohort::{Cohort, HEADER, Messages, SIGNATURE, bitmap, from_server, signed};
+
+fn six() -> Setup {
+    Setup::new(6, 3, 1.0, Losses::Counts { corrupt: 1, dropouts: 1 })
+}
+
+fn refused<T: std::fmt::Debug>(result: Result<T, Error>, about: &str) {
+    match result {
+        Err(error @ (Error::Refused { .. } | Error::Malformed { .. } | Error::OutOfOrder { .. })) => {
+            assert!(error.to_string().contains(about), "refused for another reason: {error}");
+        }
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+/// The list items of a directory: (client, mask key, share key, commitment, signature), 4 + 96 + 64 bytes each.
+fn directory_entry(message: &mut [u8], place: usize) -> &mut [u8] {
+    let at = HEADER + 32 + 4 + place * (4 + 96 + SIGNATURE);
+    &mut message[at..at + 4 + 96 + SIGNATURE]
+}
+
+#[test]
+fn both_kinds_of_share_are_never_given() {
+    let mut cohort = Cohort::new(six());
+    let survivors = cohort.run_until(Stage::Confirm);
+    let context = cohort.context();
+    let quorum = cohort.stage(Stage::Confirm, &survivors, &[]).expect("honest");
+    // Client 0 answered for everyone; now the server claims that client 5 was lost.
+    let first = cohort.answer(Stage::Unmask, 0, &quorum[&0]).expect("honest");
+    let without = from_server(0x83, &context, &bitmap(6, &[0, 1, 2, 3, 4]));
+    refused(cohort.answer(Stage::Confirm, 0, &without), "confirm cannot follow finished");
+    refused(cohort.answer(Stage::Unmask, 0, &quorum[&1][..HEADER]), "unmask cannot follow finished");
+    // The same request gets the same bytes.
+    assert_eq!(cohort.answer(Stage::Unmask, 0, &quorum[&0]).expect("a repeat"), first);
+    // A client that has signed one set signs no other, and opens nothing for the other.
+    refused(cohort.answer(Stage::Confirm, 1, &without), "confirm cannot follow confirmed");
+}
+
+#[test]
+fn split_survivor_lists_open_nothing() {
+    let mut cohort = Cohort::new(six());
+    let _ = cohort.run_until(Stage::Confirm);
+    let context = cohort.context();
+    // Half of the clients are told that 5 was lost, the other half that 0 was.
+    let (left, right) = (bitmap(6, &[0, 1, 2, 3, 4]), bitmap(6, &[1, 2, 3, 4, 5]));
+    let mut signatures: Vec<(u32, Vec<u8>)> = Vec::new();
+    for client in 0..6 {
+        let list = if client < 3 { &left } else { &right };
+        let bytes = cohort.answer(Stage::Confirm, client, &from_server(0x83, &context, list)).expect("a plausible set");
+        signatures.push((client, bytes[bytes.len() - SIGNATURE..].to_vec()));
+    }
+    let quorum = |who: &[u32]| {
+        let mut body = (who.len() as u32).to_be_bytes().to_vec();
+        who.iter().for_each(|&w| body.extend([&w.to_be_bytes()[..], &signatures[w as usize].1].concat()));
+        from_server(0x84, &context, &body)
+    };
+    refused(cohort.answer(Stage::Unmask, 0, &quorum(&[0, 1, 2])), "3 clients confirmed the survivor set, and 4 must");
+    refused(cohort.answer(Stage::Unmask, 0, &quorum(&[0, 1, 2, 3])), "the signature of client 3");
+    refused(cohort.answer(Stage::Unmask, 3, &quorum(&[1, 3, 4, 5])), "the signature of client 1");
+    refused(cohort.answer(Stage::Unmask, 0, &quorum(&[0, 1, 1, 2])), "out of order");
+}
+
+#[test]
+fn forged_and_stale_signatures_do_not_count() {
+    let mut cohort = Cohort::new(six());
+    let survivors = cohort.run_until(Stage::Confirm);
+    let quorum = cohort.stage(Stage::Confirm, &survivors, &[]).expect("honest");
+    let mut forged = quorum[&0].clone();
+    *forged.last_mut().expect("bytes") ^= 1;
+    refused(cohort.answer(Stage::Unmask, 0, &forged), "the signature of client 5");
+    // Signatures of an earlier round of the same people, relabelled as this round's.
+    let mut earlier = cohort.again(RoundId { number: 1, ..cohort.id.clone() });
+    let before = earlier.run_until(Stage::Unmask);
+    let relabelled = from_server(0x84, &cohort.context(), &before[&0][HEADER..]);
+    refused(cohort.answer(Stage::Unmask, 0, &relabelled), "the signature of client 0");
+    refused(cohort.answer(Stage::Unmask, 0, &before[&0]), "another round");
+    assert!(cohort.answer(Stage::Unmask, 0, &quorum[&0]).is_ok());
+}
+
+#[test]
+fn substituted_reflected_and_repeated_keys_are_refused() {
+    let mut cohort = Cohort::new(six());
+    let context = cohort.context();
+    let directories = cohort.run_until(Stage::Share);
+    for place in [0, 3] {
+        for byte in [4, 40, 70, 101] {
+            let mut changed = directories[&0].clone();
+            directory_entry(&mut changed, place)[byte] ^= 1;
+            let about = if place == 0 && byte < 100 {
+                "not its own"
+            } else if place == 0 {
+                ""
+            } else {
+                "the signature"
+            };
+            if place == 0 && byte == 101 {
+                // A client compares its own advert; the signature on it is of no use to it.
+                continue;
+            }
+            refused(cohort.answer(Stage::Share, 0, &changed), about);
+        }
+    }
+    // Corrupt client 5 advertises the keys of client 0 as its own, properly signed.
+    let mut reflected = directories[&0].clone();
+    let stolen = directory_entry(&mut reflected, 0)[4..100].to_vec();
+    let message = signed(&cohort.identities[5], 1, &context, 5, &stolen);
+    let entry = directory_entry(&mut reflected, 5);
+    entry[4..100].copy_from_slice(&stolen);
+    entry[100..].copy_from_slice(&message[message.len() - SIGNATURE..]);
+    refused(cohort.answer(Stage::Share, 0, &reflected), "someone passes off another's keys");
+    // A key of low order gives a shared secret that everyone knows.
+    let mut low = directories[&0].clone();
+    let body = [[0; 32], [1; 32], [2; 32]].concat();
+    let message = signed(&cohort.identities[5], 1, &context, 5, &body);
+    let entry = directory_entry(&mut low, 5);
+    entry[4..100].copy_from_slice(&body);
+    entry[100..].copy_from_slice(&message[message.len() - SIGNATURE..]);
+    // The mask key is of low order: shares can be dealt, but no mask is agreed on it.
+    let shared = cohort.answer(Stage::Share, 0, &low);
+    if shared.is_ok() {
+        let delivery =
+            from_server(0x82, &context, &[&bitmap(6, &[0, 1, 2, 3, 4, 5])[..], &0_u32.to_be_bytes()].concat());
+        refused(cohort.answer(Stage::Upload, 0, &delivery), "");
+    } else {
+        refused(shared, "low order");
+    }
+}
+
+#[test]
+fn rosters_are_not_padded() {
+    let cohort = Cohort::new(six());
+    let peers: Vec<_> = cohort.identities.iter().map(|i| i.peer().clone()).collect();
+    // The same participant twice.
+    let doubled: Vec<_> = peers[..5].iter().cloned().chain([peers[0].clone()]).collect();
+    assert!(matches!(Roster::new(doubled), Err(Error::Parameter { .. })));
+    // More or fewer than the round was set up for.
+    for count in [5, 7] {
+        let mut others = peers.clone();
+        others.push(Identity::generate().expect("entropy").peer().clone());
+        let roster = Roster::new(others[..count].to_vec()).expect("distinct");
+        let party = Party::new(cohort.config.clone(), cohort.identities[0].clone(), roster, 0, &cohort.id);
+        assert!(matches!(party, Err(Error::Parameter { .. })));
+    }
+    // A roster of the right size with a stranger in it: nobody's adverts verify under it.
+    let mut strangers = peers;
+    strangers[5] = Identity::generate().expect("entropy").peer().clone();
+    let roster = Roster::new(strangers).expect("distinct");
+    let party =
+        Party::new(cohort.config.clone(), cohort.identities[0].clone(), roster, 0, &cohort.id).expect("at its place");
+    let mut seat = Seat::enrol(party).expect("entropy");
+    seat.advertise().expect("first stage");
+    let mut honest = cohort.again(cohort.id.clone());
+    let directories = honest.run_until(Stage::Share);
+    refused(seat.share(&directories[&0]), "another round");
+}
+
+#[test]
+fn the_server_chooses_no_graph() {
+    let setup = || Setup::new(150, 2, 1.0, Losses::Fractions { corrupt: 0.02, dropouts: 0.04 });
+    let mut cohort = Cohort::new(setup());
+    assert!(!cohort.config.shape().is_complete());
+    let without = RoundId { beacon: None, ..cohort.id.clone() };
+    let party = Party::new(cohort.config.clone(), cohort.identities[0].clone(), cohort.roster.clone(), 0, &without);
+    assert!(matches!(party, Err(Error::Parameter { what: "beacon", .. })));
+    let directories = cohort.run_until(Stage::Share);
+    let mut seeded = directories[&0].clone();
+    seeded[HEADER] = 1;
+    refused(cohort.answer(Stage::Share, 0, &seeded), "not its to draw");
+    // The directory of another client lists strangers to this one.
+    refused(cohort.answer(Stage::Share, 0, &directories[&75]), "");
+}
+
+#[test]
+fn dropouts_and_thresholds_are_the_clients_to_limit() {
+    let mut cohort = Cohort::new(six());
+    let context = cohort.context();
+    let survivors = cohort.run_until(Stage::Confirm);
+    for members in [vec![0], vec![0, 1], vec![0, 1, 2, 3]] {
+        let list = from_server(0x83, &context, &bitmap(6, &members));
+        refused(cohort.answer(Stage::Confirm, 0, &list), "ends with no fewer than 5");
+    }
+    let list = from_server(0x83, &context, &bitmap(6, &[1, 2, 3, 4, 5]));
+    refused(cohort.answer(Stage::Confirm, 0, &list), "leaves this client out");
+    let mut padded = survivors[&0].clone();
+    *padded.last_mut().expect("a byte") |= 0xC0;
+    refused(cohort.answer(Stage::Confirm, 0, &padded), "beyond the roster");
+    // Another threshold, ring, clip or cohort is another context.
+    for other in [
+        Setup { clip: 2.0, ..six() },
+        Setup { value_bits: 12, ..six() },
+        Setup { malicious_server: false, ..six() },
+        Setup { cohort: Losses::Counts { corrupt: 0, dropouts: 1 }, ..six() },
+        Setup { dimension: 4, ..six() },
+    ] {
+        let weak = Arc::new(other.check().expect("a round"));
+        let party =
+            Party::new(weak, cohort.identities[0].clone(), cohort.roster.clone(), 0, &cohort.id).expect("a party");
+        let advert = Seat::enrol(party).expect("entropy").advertise().expect("first");
+        let mut server = cohort.again(cohort.id.clone()).server;
+        refused(server.receive(0, &advert), "another round");
+    }
+}
+
+#[test]
+fn a_thin_stretch_of_the_ring_is_refused() {
+    let setup = Setup::new(150, 1, 1.0, Losses::Fractions { corrupt: 0.02, dropouts: 0.3 });
+    let Ok(config) = setup.clone().check() else { panic!("a round") };
+    if config.shape().is_complete() {
+        return;
+    }
+    let mut cohort = Cohort::new(setup);
+    let context = cohort.context();
+    let _ = cohort.run_until(Stage::Confirm);
+    // The neighbours of client 0 are the stretch around it; their directory named them.
+    let near: Vec<u32> = {
+        let mut again = cohort.again(cohort.id.clone());
+        let directories = again.run_until(Stage::Share);
+        let body = &directories[&0][HEADER + 36..];
+        body.chunks_exact(4 + 96 + SIGNATURE).map(|e| u32::from_be_bytes(e[..4].try_into().expect("4"))).collect()
+    };
+    let lost: Vec<u32> = near.into_iter().filter(|&n| n != 0).take(45).collect();
+    let members: Vec<u32> = (0..150).filter(|n| !lost.contains(n)).collect();
+    refused(cohort.answer(Stage::Confirm, 0, &from_server(0x83, &context, &bitmap(150, &members))), "too thin");
+}
+
+#[test]
+fn rounds_and_stages_are_not_replayed() {
+    let mut first = Cohort::new(six());
+    let adverts: Messages = (0..6).map(|c| (c, first.answer(Stage::Advertise, c, &[]).expect("first"))).collect();
+    for (client, bytes) in &adverts {
+        first.server.receive(*client, bytes).expect("honest");
+        // A repeat changes nothing; another's name on it does not pass.
+        first.server.receive(*client, bytes).expect("a repeat");
+        refused(first.server.receive((client + 1) % 6, bytes), "another sender");
+    }
+    let directories = first.server.finish_stage().expect("enough");
+    let shares: Messages =
+        (0..6).map(|c| (c, first.answer(Stage::Share, c, &directories[&c]).expect("honest"))).collect();
+    // Another round number: not even the header passes.
+    let mut next = first.again(RoundId { number: 1, ..first.id.clone() });
+    refused(next.server.receive(0, &adverts[&0]), "another round");
+    // The same name used again by mistake: adverts pass, but keys are fresh, so old shares do not open.
+    let mut again = first.again(first.id.clone());
+    let directories = again.run_until(Stage::Share);
+    for client in 0..5 {
+        let bytes = again.answer(Stage::Share, client, &directories[&client]).expect("honest");
+        again.server.receive(client, &bytes).expect("honest");
+    }
+    again.server.receive(5, &shares[&5]).expect("well formed, and of this name");
+    let deliveries = again.server.finish_stage().expect("enough");
+    refused(again.answer(Stage::Upload, 0, &deliveries[&0]), "the shares from client 5 do not open");
+    // A stage's message at another stage.
+    refused(again.server.receive(0, &shares[&0]), "another kind");
+    refused(again.answer(Stage::Confirm, 0, &deliveries[&0]), "cannot follow");
+}
+
+#[test]
+fn late_vectors_are_discarded() {
+    let mut cohort = Cohort::new(six());
+    let deliveries = cohort.run_until(Stage::Upload);
+    let late = cohort.answer(Stage::Upload, 5, &deliveries[&5]).expect("honest");
+    let survivors = cohort.stage(Stage::Upload, &deliveries, &[5]).expect("one may be lost");
+    refused(cohort.server.receive(5, &late), "");
+    let quorum = cohort.stage(Stage::Confirm, &survivors, &[]).expect("honest");
+    refused(cohort.server.receive(5, &late), "");
+    let opened = cohort.answer(Stage::Unmask, 0, &quorum[&0]).expect("honest");
+    // What client 0 opened of client 5 is its mask key, never its seed: list items are (dealer, kind, share).
+    let last = &opened[opened.len() - SIGNATURE - 37..opened.len() - SIGNATURE];
+    assert_eq!((u32::from_be_bytes(last[..4].try_into().expect("4")), last[4]), (5, 1));
+}
+
+#[test]
+fn tampered_shares_do_not_open_and_wrong_ones_are_named() {
+    let mut cohort = Cohort::new(six());
+    let deliveries = cohort.run_until(Stage::Upload);
+    let start = HEADER + 1 + 4;
+    for at in [start + 4, start + 4 + 32, start + 4 + 64 + 4 + 20, deliveries[&0].len() - 1] {
+        let mut tampered = deliveries[&0].clone();
+        tampered[at] ^= 1;
+        refused(cohort.answer(Stage::Upload, 0, &tampered), "");
+    }
+    let survivors = cohort.stage(Stage::Upload, &deliveries, &[]).expect("honest");
+    let quorum = cohort.stage(Stage::Confirm, &survivors, &[]).expect("honest");
+    let context = cohort.context();
+    for client in 0..5 {
+        let bytes = cohort.answer(Stage::Unmask, client, &quorum[&client]).expect("honest");
+        if client == 2 {
+            // A corrupt client changes the share of client 4's seed, and signs it.
+            let mut body = bytes[HEADER..bytes.len() - SIGNATURE].to_vec();
+            body[4 + 4 * 37 + 5] ^= 1;
+            let wrong = signed(&cohort.identities[2], 5, &context, 2, &body);
+            refused(cohort.server.receive(2, &wrong), "client 2 sent a share of client 4's secret");
+        } else {
+            cohort.server.receive(client, &bytes).expect("honest");
+        }
+    }
+    cohort.server.finish_stage().expect("four honest shares suffice");
+    assert_eq!(cohort.server.result().expect("done").integers, cohort.expected(&[0, 1, 2, 3, 4, 5]));
+}
+
+#[test]
+fn updates_that_are_not_finite_never_meet_a_mask() {
+    let mut cohort = Cohort::new(six());
+    let deliveries = cohort.run_until(Stage::Upload);
+    for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let update = [0.0, bad, 1.0];
+        let result = cohort.seats[0].upload(&deliveries[&0], Update::Vector(&update), 1);
+        assert!(matches!(result, Err(Error::Update { .. })));
+    }
+    for weight in [0, 2, u32::MAX] {
+        let result = cohort.seats[0].upload(&deliveries[&0], Update::Vector(&[0.0; 3]), weight);
+        assert!(matches!(result, Err(Error::Update { .. })));
+    }
+    // Refused updates leave the client where it was.
+    assert!(cohort.stage(Stage::Upload, &deliveries, &[]).is_ok());
+}
+
+#[test]
+fn a_restored_client_does_not_use_its_masks_twice() {
+    let mut cohort = Cohort::new(six());
+    let deliveries = cohort.run_until(Stage::Upload);
+    let key = veilsum_crypto::Key::generate().expect("entropy");
+    let before = cohort.seats[0].snapshot(&key).expect("entropy");
+    let sent = cohort.answer(Stage::Upload, 0, &deliveries[&0]).expect("honest");
+    let after = cohort.seats[0].snapshot(&key).expect("entropy");
+    // From before the answer: another vector under the same masks is refused, and so is the same one.
+    for update in [[0.5; 3], [1.0 / 64.0 / 6.0; 3]] {
+        let mut copy = Seat::restore(cohort.party(0), &key, &before).expect("our snapshot");
+        refused(copy.upload(&deliveries[&0], Update::Vector(&update), 1), "another copy");
+    }
+    // From after it: the same request gets the same bytes, another is refused.
+    let mut copy = Seat::restore(cohort.party(0), &key, &after).expect("our snapshot");
+    let same = cohort.updates[0].clone();
+    assert_eq!(copy.upload(&deliveries[&0], Update::Vector(&same), 1).expect("a repeat"), sent);
+    refused(copy.upload(&deliveries[&0], Update::Vector(&[0.5; 3]), 1), "upload cannot follow uploaded");
+    // A snapshot is sealed to its key, round and client.
+    let other = veilsum_crypto::Key::generate().expect("entropy");
+    refused(Seat::restore(cohort.party(0), &other, &after), "does not open");
+    refused(Seat::restore(cohort.party(1), &key, &after), "does not open");
+    let mut cut = after.clone();
+    cut.truncate(after.len() - 1);
+    refused(Seat::restore(cohort.party(0), &key, &cut), "does not open");
+}
+
+#[test]
+fn different_models_abort() {
+    let mut cohort = Cohort::new(six());
+    let mut misled = cohort.again(RoundId { model: b"another model".to_vec(), ..cohort.id.clone() });
+    let advert = misled.answer(Stage::Advertise, 3, &[]).expect("first");
+    refused(cohort.server.receive(3, &advert), "another round");
+    // A server that relays it all the same: the header says another round, and relabelled the signature fails.
+    let directories = cohort.run_until(Stage::Share);
+    let mut mixed = directories[&0].clone();
+    directory_entry(&mut mixed, 3)[4..100].copy_from_slice(&advert[HEADER..HEADER + 96]);
+    let signature = &advert[advert.len() - SIGNATURE..];
+    directory_entry(&mut mixed, 3)[100..].copy_from_slice(signature);
+    refused(cohort.answer(Stage::Share, 0, &mixed), "the signature of client 3");
+}
+
+#[test]
+fn floods_and_lies_about_length_cost_nothing() {
+    let mut cohort = Cohort::new(six());
+    let context = cohort.context();
+    let directories = cohort.run_until(Stage::Share);
+    // Announced lengths far beyond what is there.
+    let mut lying = directories[&0].clone();
+    lying[HEADER + 32..HEADER + 36].copy_from_slice(&u32::MAX.to_be_bytes());
+    refused(cohort.answer(Stage::Share, 0, &lying), "longer than this round allows");
+    // A quarter of a gigabyte: refused by its header, or by its length, without a copy.
+    let flood = vec![1; 1 << 28];
+    refused(cohort.server.receive(0, &flood), "");
+    refused(cohort.answer(Stage::Share, 0, &flood), "");
+    let deliveries = cohort.stage(Stage::Share, &directories, &[]).expect("honest");
+    let huge = signed(&cohort.identities[1], 3, &context, 1, &flood);
+    refused(cohort.server.receive(1, &huge), "length");
+    // Trailing bytes after a message's last field.
+    let trailing = [&deliveries[&0][..], &[0]].concat();
+    refused(cohort.answer(Stage::Upload, 0, &trailing), "left over");
+    for cut in [0, 1, HEADER - 1, HEADER, deliveries[&0].len() - 1] {
+        refused(cohort.answer(Stage::Upload, 0, &deliveries[&0][..cut]), "");
+    }
+}
+
+#[test]
+fn unknown_versions_suites_and_kinds_are_typed_errors() {
+    let mut cohort = Cohort::new(six());
+    let directories = cohort.run_until(Stage::Share);
+    for (place, value, about) in
+        [(0, 2, "version"), (1, 2, "X-Wing"), (1, 9, "suite"), (2, 0x82, "kind"), (5, 0xAA, "round"), (38, 0, "sender")]
+    {
+        let mut changed = directories[&0].clone();
+        assert_ne!(changed[place], value);
+        changed[place] = value;
+        refused(cohort.answer(Stage::Share, 0, &changed), about);
+    }
+}

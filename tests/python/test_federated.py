@@ -1,0 +1,198 @@
+"""Secure aggregation from Python: exact sums, dropouts, refusals, and noise that is what it says."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import veilsum as vs
+from veilsum.federated import DistributedNoise, RoundConfig, simulate
+
+STAGES = ["advertise", "share", "upload", "confirm", "unmask"]
+
+
+def six(**more: object) -> RoundConfig:
+    return RoundConfig(**({"clients": 6, "dimension": 4, "clip": 1.0, "corrupt": 1, "dropouts": 1} | more))  # type: ignore[arg-type]
+
+
+def rows(n: int = 6, d: int = 4) -> np.ndarray:
+    return np.random.default_rng().uniform(-0.4, 0.4, (n, d))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_one_client_lost_at_each_stage(stage: str) -> None:
+    updates = rows()
+    r = simulate(updates, six(), dropouts={2: stage})
+    counted = [0, 1, 2, 3, 4, 5] if stage in ("confirm", "unmask") else [0, 1, 3, 4, 5]
+    assert r.survivors == counted
+    np.testing.assert_allclose(r.sum, updates[counted].sum(axis=0), atol=6 * 0.5 / 32767 * 1.001)
+    np.testing.assert_allclose(r.mean, r.sum / len(counted))
+    assert r.event is None
+    assert (r.bytes_up > 0).sum() >= 5 and r.bytes_down.shape == (6,) and r.server_seconds > 0
+
+
+def test_more_losses_than_allowed_stop_the_round() -> None:
+    for stage in STAGES[:3]:
+        with pytest.raises(vs.federated.RoundAborted, match="fewer|no fewer"):
+            simulate(rows(), six(), dropouts={1: stage, 2: stage})
+
+
+def test_parameters_of_large_cohorts() -> None:
+    for n, k, t in [(100, 12, 6), (1000, 30, 17), (10_000, 34, 20)]:
+        cfg = RoundConfig(
+            clients=n, dimension=1, clip=1.0, corrupt_fraction=0.05, dropout_fraction=0.05, malicious_server=False
+        )
+        assert (cfg.neighbors, cfg.threshold) == (k, t)
+    for n, k in [(100, 16), (1000, 52), (10_000, 62)]:
+        cfg = RoundConfig(clients=n, dimension=1, clip=1.0, corrupt_fraction=0.05, dropout_fraction=0.05)
+        assert cfg.neighbors > k and 2 * cfg.threshold > cfg.neighbors + 1
+
+
+@pytest.mark.parametrize("malicious", [False, True])
+def test_sparse_graphs_give_exact_sums(malicious: bool) -> None:
+    cfg = RoundConfig(
+        clients=150,
+        dimension=5,
+        clip=1.0,
+        corrupt_fraction=0.02,
+        dropout_fraction=0.04,
+        malicious_server=malicious,
+        value_bits=12,
+    )
+    assert cfg.neighbors < 149
+    updates = rows(150, 5)
+    lost = dict(zip([3, 50, 77, 120, 149], itertools.cycle(STAGES), strict=False))
+    r = simulate(updates, cfg, dropouts=lost)
+    counted = [c for c in range(150) if lost.get(c) not in STAGES[:3]]
+    assert r.survivors == counted
+    np.testing.assert_allclose(r.sum, updates[counted].sum(axis=0), atol=150 * 0.5 / 2047 * 1.001)
+
+
+def test_weights_travel_masked() -> None:
+    updates, weights = rows(), np.array([1, 2, 3, 4, 5, 100])
+    r = simulate(updates, six(max_weight=100), weights=weights, dropouts={0: "upload"})
+    assert r.weight == weights[1:].sum()
+    np.testing.assert_allclose(r.mean, np.average(updates[1:], axis=0, weights=weights[1:]), atol=1e-4)
+
+
+@pytest.mark.parametrize("weights", [[0] * 6, [101] * 6, [1.5] * 6, [np.nan] * 6, [np.inf] * 6, [-1] * 6, [1] * 5])
+def test_weights_that_are_refused(weights: list[float]) -> None:
+    with pytest.raises(vs.VeilsumError):
+        simulate(rows(), six(max_weight=100), weights=weights)
+
+
+def test_updates_are_clipped_in_l2_without_noise_too() -> None:
+    updates = np.full((6, 4), 1e300)
+    np.testing.assert_allclose(simulate(updates, six()).mean, np.full(4, 0.5), atol=1e-4)
+    np.testing.assert_allclose(simulate(np.zeros((6, 4)), six()).sum, 0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_updates_that_are_not_finite_are_refused(bad: float) -> None:
+    updates = rows()
+    updates[3, 0] = bad  # a later finite number must not hide it
+    with pytest.raises(ValueError, match="NaN or an infinity"):
+        simulate(updates, six())
+
+
+def test_shapes_and_kinds_that_are_refused() -> None:
+    for updates in [np.zeros((5, 4)), np.zeros((6, 3)), np.zeros(24), [[1, 2], [3]]]:
+        with pytest.raises(vs.VeilsumError):
+            simulate(updates, six())
+    with pytest.raises(TypeError):
+        simulate([["a"] * 4] * 6, six())
+    for dropouts in [{9: "upload"}, {-1: "upload"}, {1: "lunch"}]:
+        with pytest.raises(vs.VeilsumError):
+            simulate(rows(), six(), dropouts=dropouts)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"clients": 2},
+        {"clients": 2**40},
+        {"clients": -1},
+        {"dimension": 0},
+        {"clip": 0.0},
+        {"clip": float("nan")},
+        {"clip": float("inf")},
+        {"value_bits": 1},
+        {"value_bits": 33},
+        {"max_weight": 0},
+        {"corrupt": 3, "dropouts": 1},
+        {"corrupt": 1, "dropouts": 3},
+        {"corrupt": None, "dropouts": None},
+        {"corrupt_fraction": 0.1},
+        {"unit": "person"},
+        {"clients": 65_000, "value_bits": 32, "max_weight": 2**24},
+    ],
+)
+def test_rounds_that_are_refused(fault: dict[str, object]) -> None:
+    with pytest.raises(vs.VeilsumError) as caught:
+        six(**fault)
+    assert isinstance(caught.value, ValueError)
+
+
+def test_the_signal_never_wraps_at_the_extremes() -> None:
+    for n, weight, bits in [(3, 1, 2), (6, 7, 16), (9, 1, 32), (64, 255, 24)]:
+        cfg = RoundConfig(
+            clients=n, dimension=2, clip=3.0, corrupt=0, dropouts=0, value_bits=bits, max_weight=weight
+        )
+        for sign in (1, -1):
+            updates = np.zeros((n, 2))
+            updates[:, 0] = sign * 3.0
+            r = simulate(updates, cfg, weights=[weight] * n if weight > 1 else None)
+            np.testing.assert_allclose(r.sum, [sign * 3.0 * n * weight, 0], rtol=1e-12)
+
+
+def test_what_the_server_sees_is_uniform() -> None:
+    cfg = six(dimension=20_000)
+    r = simulate(np.zeros((6, 20_000)), cfg)
+    assert set(r.masked) == set(range(6))
+    words = np.concatenate(list(r.masked.values()))
+    assert words.max() < 2**cfg.modulus_bits
+    cells = np.bincount((words >> np.uint64(cfg.modulus_bits - 8)).astype(int), minlength=256)
+    # Bernstein over 256 cells of 120,000 draws: a deviation of 190 in one cell has probability below 1e-13.
+    assert np.abs(cells - words.size / 256).max() < 190
+    again = simulate(np.zeros((6, 20_000)), cfg)
+    assert not np.any(np.all(np.stack([again.masked[i] == r.masked[i] for i in range(6)]), axis=1))
+
+
+def test_noise_is_sized_for_the_fewest_and_charged_for_the_actual() -> None:
+    noise = DistributedNoise(epsilon=1, delta=1e-5, rounds=40)
+    cfg = six(noise=noise, value_bits=8)
+    full, lost = simulate(rows(), cfg), simulate(rows(), cfg, dropouts={3: "upload"})
+    assert full.event is not None and lost.event is not None
+    share = lost.event.parameters["variance"] / 4
+    assert full.event.parameters["variance"] == 5 * share
+    step = cfg.clip / 127
+    assert float(share) * step**2 == pytest.approx(cfg.noise_share_variance)
+    for word in ["zero-out", "the server and any 1 client", "40 rounds", "1e-5", "unit: one client"]:
+        assert word in full.statement
+    assert float(lost.statement[1:].split(",")[0]) <= 1.0 < 1.1
+    assert float(full.statement[1:].split(",")[0]) < float(lost.statement[1:].split(",")[0])
+
+
+def test_noise_has_the_variance_that_it_says() -> None:
+    cfg = six(dimension=400, noise=DistributedNoise(epsilon=4, delta=1e-5), value_bits=6)
+    r = simulate(np.zeros((6, 400)), cfg, dropouts={1: "share"})
+    expected = 5 * cfg.noise_share_variance
+    # Rotated Skellam sums, nearly normal: a chi-square of 400 degrees is within 0.55..1.6 but for 1e-10.
+    assert 0.55 < (r.sum**2).mean() / expected < 1.6
+
+
+def test_records_are_clipped_one_by_one() -> None:
+    cfg = six(unit="record", max_records=100)
+    sites = [np.random.default_rng().normal(0, 3, (int(k), 4)) for k in [0, 1, 5, 40, 100, 7]]
+    r = simulate(sites, cfg)
+    clipped = [s / np.maximum(1, np.linalg.norm(s, axis=1, keepdims=True)) for s in sites]
+    total = np.concatenate(clipped).sum(axis=0)
+    np.testing.assert_allclose(r.sum, total, atol=153 * 0.5 / 32767 * 1.001)
+    np.testing.assert_allclose(r.mean, r.sum / 6)
+    with pytest.raises(ValueError, match="max_records"):
+        simulate([np.zeros((101, 4))] * 6, cfg)
+
+
+def test_progress_and_long_rounds(capsys: pytest.CaptureFixture[str]) -> None:
+    simulate(rows(), six(), progress=True)
+    assert "round" in capsys.readouterr().err
