@@ -219,16 +219,36 @@ fn a_thin_stretch_of_the_ring_is_refused() {
     let mut cohort = Cohort::new(setup);
     let context = cohort.context();
     let _ = cohort.run_until(Stage::Confirm);
-    // The neighbours of client 0 are the stretch around it; their directory named them.
-    let near: Vec<u32> = {
-        let mut again = cohort.again(cohort.id.clone());
-        let directories = again.run_until(Stage::Share);
-        let body = &directories[&0][HEADER + 36..];
-        body.chunks_exact(4 + 96 + SIGNATURE).map(|e| u32::from_be_bytes(e[..4].try_into().expect("4"))).collect()
-    };
-    let lost: Vec<u32> = near.into_iter().filter(|&n| n != 0).take(45).collect();
+    // The ring as the specification draws it; the server drops a stretch of as many as it may.
+    let ring = ring(context.as_bytes(), 150);
+    let lost = &ring[20..20 + cohort.config.shape().dropouts as usize];
     let members: Vec<u32> = (0..150).filter(|n| !lost.contains(n)).collect();
-    refused(cohort.answer(Stage::Confirm, 0, &from_server(0x83, &context, &bitmap(150, &members))), "too thin");
+    let list = from_server(0x83, &context, &bitmap(150, &members));
+    refused(cohort.answer(Stage::Confirm, ring[0], &list), "too thin");
+    // As many lost all over the ring are fine.
+    let scattered: Vec<u32> = ring.iter().copied().step_by(150 / lost.len()).take(lost.len()).collect();
+    let members: Vec<u32> = (0..150).filter(|n| !scattered.contains(n)).collect();
+    let list = from_server(0x83, &context, &bitmap(150, &members));
+    assert!(cohort.answer(Stage::Confirm, members[0], &list).is_ok());
+}
+
+fn ring(context: &[u8; 32], clients: u32) -> Vec<u32> {
+    use sha2::{Digest, Sha256};
+    let hash = |parts: &[&[u8]]| -> [u8; 32] { Sha256::digest(parts.concat()).into() };
+    let seed = hash(&[b"veilsum.federated.graph-seed.v1\0", context, &[0; 32]]);
+    let mut words = (0_u64..).flat_map(|counter| {
+        let block = hash(&[b"veilsum.federated.graph.v1\0", &seed, &counter.to_be_bytes()]);
+        let word = |four: &[u8]| u32::from_be_bytes(four.try_into().expect("four bytes"));
+        block.chunks(4).map(word).collect::<Vec<_>>()
+    });
+    let mut ring: Vec<u32> = (0..clients).collect();
+    for last in (1..clients).rev() {
+        let bound = u64::from(last) + 1;
+        let whole = (1 << 32) / bound * bound;
+        let word = words.find(|&word| u64::from(word) < whole).expect("endless");
+        ring.swap(last as usize, (u64::from(word) % bound) as usize);
+    }
+    ring
 }
 
 #[test]
@@ -340,7 +360,7 @@ fn a_restored_client_does_not_use_its_masks_twice() {
     let mut copy = Seat::restore(cohort.party(0), &key, &after).expect("our snapshot");
     let same = cohort.updates[0].clone();
     assert_eq!(copy.upload(&deliveries[&0], Update::Vector(&same), 1).expect("a repeat"), sent);
-    refused(copy.upload(&deliveries[&0], Update::Vector(&[0.5; 3]), 1), "upload cannot follow uploaded");
+    refused(copy.upload(&deliveries[&0], Update::Vector(&[0.5; 3]), 1), "another copy");
     // A snapshot is sealed to its key, round and client.
     let other = veilsum_crypto::Key::generate().expect("entropy");
     refused(Seat::restore(cohort.party(0), &other, &after), "does not open");

@@ -23,11 +23,11 @@ mod _core {
     #[pymodule_export]
     use super::event::Event;
     #[pymodule_export]
+    use super::federated::{DistributedNoise, Round, RoundConfig, simulate};
+    #[pymodule_export]
     use super::mechanism::{DiscreteGaussian, DiscreteLaplace, Gaussian, Laplace, Skellam};
     #[pymodule_export]
     use super::noiseless::{is_noiseless, noiseless_begin, noiseless_end};
-    #[pymodule_export]
-    use super::federated::{DistributedNoise, Round, RoundConfig, simulate};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
