@@ -8,13 +8,21 @@
 //!
 //! The map from words to samples is written down in `docs/sampler.md`; the choices behind it in `docs/noise_design.md`.
 
+mod batch;
+mod kernel;
 mod level;
+mod top;
 
+pub(crate) use batch::{Sink, Whole};
+pub(crate) use kernel::{Grid, counters};
 pub(crate) use level::Level;
+pub(crate) use top::Top;
 
 use super::interval::Interval;
 use super::shape::Shape;
-use super::words::Chunk;
+use super::words::{Chunk, words};
+use aes::Aes256;
+use aes::cipher::Block;
 use num_bigint::{BigInt, BigUint};
 use num_rational::BigRational;
 use num_traits::{One, Zero};
@@ -41,8 +49,19 @@ impl Format {
         Self { slot_bits: 14, width, fraction_bits, height_bits: 64 - 15 - width - fraction_bits }
     }
 
+    /// Samples that one block serves.
+    fn per_block(self) -> usize {
+        if self.is_narrow() { 8 } else { 2 }
+    }
+
     pub(crate) fn is_narrow(self) -> bool {
         self.slot_bits == Self::NARROW.slot_bits
+    }
+
+    /// The word of sample `place` of a block, a narrow one at the top. Narrow words are cut from the low end up.
+    fn word(self, block: &Block<Aes256>, place: usize) -> u64 {
+        let pair = words(block);
+        if self.is_narrow() { pair[place / 4] << (48 - 16 * (place % 4)) } else { pair[place] }
     }
 
     /// Splits a word whose top 16 bits are the narrow word, or all of which is the wide one.
@@ -63,7 +82,7 @@ impl Format {
     }
 }
 
-struct Split {
+pub(crate) struct Split {
     slot: u32,
     negative: bool,
     offset: u64,
@@ -71,7 +90,9 @@ struct Split {
     height: u64,
 }
 
-/// Fraction bits of real laws; their grid is 2^-30 of the scale's leading power of two.
+/// Real laws have a grid of 2^-30 of the scale's leading power of two, columns of 2^25 cells, and so many bits of fraction
+/// in the primary word.
+const REAL_WIDTH: u32 = 25;
 pub(crate) const FRACTION_BITS: u32 = 14;
 
 /// A law's tables.
@@ -80,6 +101,7 @@ pub(crate) struct Cover {
     pub(crate) shape: Box<dyn Shape>,
     pub(crate) format: Format,
     pub(crate) first: Level,
+    pub(crate) top: Top,
 }
 
 /// An accepted point: the cell, its side, and where the bits of its fraction come from.
@@ -113,46 +135,75 @@ impl Cover {
     /// The cover of a real law whose spread is 2^30 cells or a little more.
     pub(crate) fn reals(shape: Box<dyn Shape>) -> Self {
         debug_assert_eq!(shape.log2_spread(), 30);
-        Self::new(shape, Format::wide(25, FRACTION_BITS))
+        Self::new(shape, Format::wide(REAL_WIDTH, FRACTION_BITS))
     }
 
     fn new(shape: Box<dyn Shape>, format: Format) -> Self {
-        let first = Level::first(&*shape, format);
-        Self { shape, format, first }
+        let (first, edges) = Level::first(&*shape, format);
+        let top = Top::new(&*shape, format, &first, &edges);
+        Self { shape, format, first, top }
     }
 
-    /// Sample `index` of a chunk, given its primary word.
-    pub(crate) fn draw(&self, chunk: &Chunk, index: usize, primary: u64) -> Point {
-        self.draw_from(chunk, index, 0, &self.first, primary)
+    fn below<'a>(&self, level: &'a Level) -> &'a Level {
+        level.next(&*self.shape, self.format)
     }
 
-    /// Attempt `attempt`, at a level, and those after it.
-    fn draw_from<'a>(
-        &'a self,
-        chunk: &Chunk,
-        index: usize,
-        mut attempt: u32,
-        mut level: &'a Level,
-        mut word: u64,
-    ) -> Point {
+    /// Sample `index` of a chunk.
+    fn draw(&self, chunk: &Chunk, index: usize) -> Point {
+        let mut block = [Block::<Aes256>::default()];
+        let per_block = self.format.per_block();
+        chunk.primary((index / per_block) as u64, &mut block);
+        let word = self.format.word(&block[0], index % per_block);
+        self.resolve(chunk, index, 0, self.attempt(chunk, index, 0, &self.first, word))
+    }
+
+    /// The point of an attempt at the top level, or of those after it.
+    fn resolve(&self, chunk: &Chunk, index: usize, attempt: u32, result: Result<Point, Slot>) -> Point {
+        match result {
+            Ok(point) => point,
+            Err(Slot::Tail) => self.draw_on(chunk, index, attempt, self.below(&self.first)),
+            Err(_) => self.draw_on(chunk, index, attempt, &self.first),
+        }
+    }
+
+    /// The attempts after `attempt`, from `level` on.
+    fn draw_on<'a>(&'a self, chunk: &Chunk, index: usize, mut attempt: u32, mut level: &'a Level) -> Point {
         loop {
-            let split = self.format.split(word);
-            level = match level.slot(split.slot) {
-                Slot::Rectangle { column, row, is_interior } => {
-                    // At depths where this overflows, heights are decided long before: the shape is below 2^-1000.
-                    let cell = column.saturating_mul(1 << self.format.width).saturating_add(split.offset);
-                    let point = Point { cell, negative: split.negative, fraction: split.fraction, attempt };
-                    let is_kept = is_interior || self.is_under(chunk, index, level, row, split.height, point);
-                    if is_kept && !self.counted_twice(point) {
-                        return point;
-                    }
-                    &self.first
-                }
-                Slot::Tail => level.next(&*self.shape, self.format),
-                Slot::Unused => &self.first,
-            };
             attempt = attempt.wrapping_add(1);
-            word = chunk.extra(index, attempt, 0)[0];
+            match self.attempt(chunk, index, attempt, level, chunk.extra(index, attempt, 0)[0]) {
+                Ok(point) => return point,
+                Err(Slot::Tail) => level = self.below(level),
+                Err(_) => level = &self.first,
+            }
+        }
+    }
+
+    /// One attempt at a level: a point, or the slot that had none to give.
+    fn attempt(&self, chunk: &Chunk, index: usize, attempt: u32, level: &Level, word: u64) -> Result<Point, Slot> {
+        let split = self.format.split(word);
+        let slot = if level.is_top() { self.top.slot(split.slot, &level.starts) } else { level.slot(split.slot) };
+        let Slot::Rectangle { column, row, is_interior } = slot else { return Err(slot) };
+        // At depths where this saturates the shape is below 2^-1000 and no point is ever kept.
+        let cell = column.saturating_mul(1 << self.format.width).saturating_add(split.offset);
+        let point = Point { cell, negative: split.negative, fraction: split.fraction, attempt };
+        let is_kept = is_interior || {
+            let near =
+                if level.is_top() { self.near(chunk, index, column as usize, row, &split, attempt) } else { None };
+            near.unwrap_or_else(|| self.is_under(chunk, index, level, row, split.height, point))
+        };
+        if is_kept && !self.counted_twice(point) { Ok(point) } else { Err(Slot::Unused) }
+    }
+
+    /// The fast test of a boundary row of the top level, by integers or f64; `None` inside its band of doubt.
+    fn near(&self, chunk: &Chunk, index: usize, column: usize, row: u32, split: &Split, attempt: u32) -> Option<bool> {
+        let more = || chunk.extra(index, attempt, 0)[1];
+        match &self.top {
+            Top::Narrow { .. } => self.top.near_narrow(column, more()),
+            Top::Wide { band, .. } => {
+                let (over, unit) = self.top.over(self.format, column, row, split);
+                decide(over + 0.5 * unit, band + unit)
+                    .or_else(|| decide(over + more() as f64 * power(-64) * unit, *band))
+            }
         }
     }
 
@@ -202,6 +253,16 @@ impl Cover {
         }
         f.coarser(bits)
     }
+}
+
+/// Whether a point `over` the shape is under it, unless `band` leaves that open.
+fn decide(over: f64, band: f64) -> Option<bool> {
+    (over.abs() > band).then_some(over < 0.0)
+}
+
+/// 2^n, exactly, for the exponents of normal floats.
+fn power(n: i32) -> f64 {
+    f64::from_bits(((1023 + n) as u64) << 52)
 }
 
 /// A number of which the leading bits are known.

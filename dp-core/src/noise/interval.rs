@@ -6,7 +6,7 @@
 use num_bigint::{BigInt, BigUint};
 use num_integer::Integer;
 use num_rational::BigRational;
-use num_traits::{One, Signed, Zero};
+use num_traits::{One, Signed, ToPrimitive, Zero};
 
 /// A non-negative real number between two integers over 2^bits.
 #[derive(Clone, Debug)]
@@ -84,6 +84,15 @@ impl Interval {
     pub(crate) fn coarser(&self, bits: u64) -> Self {
         let drop = self.bits - bits;
         Self { lo: &self.lo >> drop, hi: shr_up(self.hi.clone(), drop), bits }
+    }
+}
+
+impl Interval {
+    /// A float within 2 ulp, and the enclosure's width, of the number.
+    pub(crate) fn nearest(&self) -> f64 {
+        let drop = self.lo.bits().saturating_sub(64);
+        let top = (&self.lo >> drop).to_u64().unwrap_or(u64::MAX) as f64;
+        top * f64::powi(2.0, drop as i32 - self.bits as i32)
     }
 }
 

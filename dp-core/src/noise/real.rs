@@ -1,10 +1,12 @@
 //! What the real laws share: a real number that is drawn lazily, added to a float exactly, and rounded once to a grid.
 
-use super::cover::{Cover, FRACTION_BITS, Point};
-use super::integer::{SEGMENT, each_point};
+use super::cover::{Cover, FRACTION_BITS, Grid, Point, Sink, Top};
+use super::integer::SEGMENT;
 use super::source::Key;
 use super::words::Chunk;
 use crate::Error;
+use aes::Aes256;
+use aes::cipher::Block;
 use num_bigint::{BigInt, Sign};
 use num_integer::Integer;
 use num_traits::{One, ToPrimitive};
@@ -15,11 +17,12 @@ use std::sync::Arc;
 pub(crate) struct Reals {
     cover: Arc<Cover>,
     grid: i32,
+    factors: Grid,
 }
 
 impl Reals {
     pub(crate) fn new(cover: Arc<Cover>, grid: i32) -> Self {
-        Self { cover, grid }
+        Self { cover, grid, factors: Grid::new(grid) }
     }
 
     pub(crate) fn grid_exponent(&self) -> i32 {
@@ -53,18 +56,11 @@ impl Reals {
     }
 
     pub(crate) fn fill_keyed(&self, key: &Key, first: u64, out: &mut [f64]) {
-        each_point(&self.cover, key, first, out, |(point, chunk, index), out| {
-            *out = self.round(0.0, point, chunk, index);
-        });
+        self.cover.run(key, first, out, &Rounded { laws: self, x: None });
     }
 
     pub(crate) fn add_keyed(&self, key: &Key, first: u64, x: &[f64], out: &mut [f64]) {
-        let mut x = x.iter();
-        each_point(&self.cover, key, first, out, |(point, chunk, index), out| {
-            if let Some(&x) = x.next() {
-                *out = self.round(x, point, chunk, index);
-            }
-        });
+        self.cover.run(key, first, out, &Rounded { laws: self, x: Some(x) });
     }
 
     /// The multiple of the grid that is nearest to x + Z, in big integers and as many more bits of Z as it takes.
@@ -102,6 +98,30 @@ impl Reals {
         let power = i64::try_from(shift).unwrap_or(i64::MAX).saturating_add(self.grid.into());
         let value = times_power_of_two(top as f64, power).min(f64::MAX);
         if j.sign() == Sign::Minus { -value } else { value }
+    }
+}
+
+/// Points as reals, added to `x` (or to zeros) and rounded.
+struct Rounded<'a> {
+    laws: &'a Reals,
+    x: Option<&'a [f64]>,
+}
+
+/// As many zeros as a pass may want.
+static ZEROS: [f64; 2048] = [0.0; 2048];
+
+impl Sink for Rounded<'_> {
+    type Item = f64;
+
+    fn pass(&self, top: &Top, blocks: &[Block<Aes256>], at: usize, out: &mut [f64], flags: &mut [u8]) {
+        let x = self.x.map_or(&ZEROS[..out.len()], |x| &x[at..at + out.len()]);
+        top.reals(blocks, self.laws.factors, x, out, flags);
+    }
+
+    fn place(&self, point: Point, chunk: &Chunk, index: usize, at: usize) -> f64 {
+        let x = self.x.map_or(0.0, |x| x[at]);
+        let (sum, is_unsure) = self.laws.factors.add(x, point);
+        if is_unsure { self.laws.round(x, point, chunk, index) } else { sum }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::interval::Interval;
 use num_bigint::BigInt;
 use num_rational::BigRational;
-use num_traits::{One, Signed};
+use num_traits::{One, Signed, ToPrimitive};
 use std::fmt;
 
 /// A symmetric law by its shape f on t >= 0: f(0) = 1, decreasing, positive. Lengths are in cells of the output grid.
@@ -18,6 +18,10 @@ pub(crate) trait Shape: fmt::Debug + Send + Sync {
 
     /// f(c w) for c = `first`, `first + 1`, ... at the column width w = 2^`width`.
     fn edges(&self, width: u32, first: u64, bits: u64) -> Box<dyn Iterator<Item = Interval> + '_>;
+
+    /// For columns 0 .. `count` of width w = 2^`width`, the Taylor polynomial of degree 5 of f(center + u w / 2) in u,
+    /// lowest power first, in f64: see [`super::cover::Top`] for what it must be worth.
+    fn taylor(&self, width: u32, count: usize) -> Vec<[f64; 6]>;
 
     /// A rational tau with: the sum of f(k) over integers k >= t, and the integral of f from t on, are at most
     /// tau f(t). Here t is a whole number >= 1.
@@ -46,6 +50,20 @@ impl Shape for Exponential {
         let ratio = Interval::exp_neg(&step, work);
         let start = Interval::exp_neg(&(step * integer(first)), work);
         Box::new(std::iter::successors(Some(start), move |edge| Some(edge.mul(&ratio))).map(move |e| e.coarser(bits)))
+    }
+
+    /// The n-th derivative is (-1/s)^n f.
+    fn taylor(&self, width: u32, count: usize) -> Vec<[f64; 6]> {
+        let h = (power_of_two(width - 1) / &self.scale).to_f64().unwrap_or(0.0);
+        centers(self, width, count)
+            .map(|(_, f)| {
+                let mut c = [f, 0.0, 0.0, 0.0, 0.0, 0.0];
+                for n in 0..5 {
+                    c[n + 1] = -h * c[n] / (n + 1) as f64;
+                }
+                c
+            })
+            .collect()
     }
 
     /// A geometric series with ratio e^(-1/s): its sum over its first term is 1 / (1 - e^(-1/s)) <= 1 + s.
@@ -91,10 +109,30 @@ impl Shape for Bell {
         Box::new(states.map(move |(edge, _)| edge.coarser(bits)))
     }
 
+    /// In units of sigma, f' = -s f; so the coefficients obey (n + 1) c_(n+1) = -(s c_n + c_(n-1)).
+    fn taylor(&self, width: u32, count: usize) -> Vec<[f64; 6]> {
+        let h = (power_of_two(width - 1) / &self.sigma).to_f64().unwrap_or(0.0);
+        centers(self, width, count)
+            .map(|(column, f)| {
+                let s = (2 * column + 1) as f64 * h;
+                let mut c = [f, -s * h * f, 0.0, 0.0, 0.0, 0.0];
+                for n in 1..5 {
+                    c[n + 1] = -(s * h * c[n] + h * h * c[n - 1]) / (n + 1) as f64;
+                }
+                c
+            })
+            .collect()
+    }
+
     /// f(t + g) <= f(t) e^(-t g / sigma^2), a geometric series again.
     fn tail(&self, t: &BigRational) -> BigRational {
         BigRational::one() + &self.sigma * &self.sigma / t
     }
+}
+
+/// f at the middle of columns 0 .. `count`.
+fn centers<'a>(shape: &'a dyn Shape, width: u32, count: usize) -> impl Iterator<Item = (usize, f64)> + 'a {
+    shape.edges(width - 1, 0, 96).skip(1).step_by(2).take(count).map(|f| f.nearest()).enumerate()
 }
 
 /// Bits that recurrences over a few thousand columns may lose and still be tight: a matter of speed alone.

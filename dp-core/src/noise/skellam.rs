@@ -1,5 +1,7 @@
 //! The Skellam law: the difference of two independent Poisson variables with the same mean.
 
+mod fourier;
+
 use super::cache::{self, Law};
 use super::cover::Cover;
 use super::integer::Integers;
@@ -8,9 +10,11 @@ use super::range;
 use super::shape::{Shape, floor_log2, integer};
 use crate::Error;
 use crate::privacy::Positive;
+use fourier::Fourier;
 use num_bigint::BigUint;
 use num_rational::BigRational;
-use num_traits::{ToPrimitive, Zero};
+use num_traits::{One, ToPrimitive, Zero};
+use std::sync::OnceLock;
 
 /// The Skellam law on the integers: weight e^-v I_k(v) at k for total variance v, exactly.
 #[derive(Clone, Debug)]
@@ -21,7 +25,7 @@ impl Skellam {
     pub fn new(variance: &Positive) -> Result<Self, Error> {
         range::integers("variance", variance)?;
         let variance = variance.as_big();
-        let build = || Cover::integers(Box::new(Bessel { variance: variance.clone() }));
+        let build = || Cover::integers(Box::new(Bessel::new(variance.clone())));
         Ok(Self(Integers::new(cache::cover(Law::Skellam, variance, build))))
     }
 }
@@ -32,16 +36,39 @@ super::integer_law!(Skellam);
 #[derive(Debug)]
 struct Bessel {
     variance: BigRational,
+    /// Nodes at a precision that serves almost every question, for large variances.
+    nodes: OnceLock<Fourier>,
 }
 
+/// From this variance on the Fourier sum is used, below it the continued fraction. Covers are wide from here on too.
+const LARGE: u32 = 1 << 14;
+/// Precision of the nodes that are kept.
+const KEPT_BITS: u64 = 192;
+
 impl Bessel {
+    fn new(variance: BigRational) -> Self {
+        Self { variance, nodes: OnceLock::new() }
+    }
+
+    fn is_large(&self) -> bool {
+        self.variance >= BigRational::from_integer(LARGE.into())
+    }
+
+    /// Runs `ask` on nodes of at least `bits`.
+    fn with_nodes<T>(&self, bits: u64, ask: impl FnOnce(&Fourier) -> T) -> T {
+        if bits <= KEPT_BITS {
+            ask(self.nodes.get_or_init(|| Fourier::new(&self.variance, KEPT_BITS)))
+        } else {
+            ask(&Fourier::new(&self.variance, bits))
+        }
+    }
+
     /// I_n(v) / I_(n-1)(v) for n = 1 ..= `last`, by Gauss's continued fraction I_n / I_(n-1) = 1 / (2n/v + I_(n+1) / I_n).
     /// It starts from an enclosure in [0, 1] far out and each step backward shrinks what is not known.
     fn ratios(&self, last: u64, bits: u64) -> Vec<Interval> {
         // The enclosure shrinks by the square of the ratio, which is below e^(-n/v) or so, at each step.
-        let reach =
-            (self.variance.ceil().to_integer().to_u64().unwrap_or(u64::MAX).saturating_add(1)).saturating_mul(bits);
-        let start = last + bits + reach.isqrt();
+        let v = self.variance.ceil().to_integer().to_u64().unwrap_or(u64::MAX);
+        let start = last + bits + v.saturating_add(1).saturating_mul(bits).isqrt();
         let mut ratio = Interval { lo: BigUint::zero(), hi: Interval::one(bits).hi, bits };
         let mut ratios = Vec::new();
         for n in (1..=start).rev() {
@@ -54,6 +81,20 @@ impl Bessel {
         ratios.reverse();
         ratios
     }
+
+    /// f(0), f(1), ... with `bits` + 40 bits.
+    fn small(&self, bits: u64) -> impl Iterator<Item = Interval> {
+        let work = bits + 40;
+        // f(k) <= 2^-bits from here on: Bernstein's inequality, as in `fourier`, and p(0) >= 2^-10 (Chebyshev's, too).
+        let v = self.variance.ceil().to_integer().to_u64().unwrap_or(u64::MAX);
+        let last = 2 * (bits + 10) + (2 * (bits + 10) * v).isqrt() + 2;
+        let products = self.ratios(last, work).into_iter().scan(Interval::one(work), |f, ratio| {
+            *f = f.mul(&ratio);
+            Some(f.clone())
+        });
+        let beyond = Interval { lo: BigUint::zero(), hi: BigUint::one() << (work - bits), bits: work };
+        std::iter::once(Interval::one(work)).chain(products).chain(std::iter::repeat(beyond))
+    }
 }
 
 impl Shape for Bessel {
@@ -64,27 +105,70 @@ impl Shape for Bessel {
 
     fn at(&self, t: &BigRational, bits: u64) -> Interval {
         let k = t.to_integer().to_u64().unwrap_or(u64::MAX);
-        let work = bits + 40;
-        self.ratios(k, work).iter().fold(Interval::one(work), |f, ratio| f.mul(ratio)).coarser(bits)
+        if self.is_large() {
+            self.with_nodes(bits, |nodes| nodes.at(k)).coarser(bits)
+        } else {
+            self.small(bits)
+                .nth(usize::try_from(k).unwrap_or(usize::MAX))
+                .unwrap_or_else(|| Interval::one(bits))
+                .coarser(bits)
+        }
     }
 
     fn edges(&self, width: u32, first: u64, bits: u64) -> Box<dyn Iterator<Item = Interval> + '_> {
-        let work = bits + 40;
-        let start = self.at(&(integer(first << width)), work);
-        // Past k with k^2 / (2 (v + k/3)) = ln 2^bits the shape is below 2^-bits (Bernstein), and stays there.
-        let v = self.variance.ceil().to_integer().to_u64().unwrap_or(u64::MAX);
-        let last = (first << width) + 2 * bits + (2 * bits * v).isqrt() + 2;
-        let ratios = self.ratios(last, work);
-        let tail = std::iter::repeat(Interval { lo: BigUint::zero(), hi: BigUint::from(1u32), bits });
-        let mut at = first << width;
-        let step = 1u64 << width;
-        let states = std::iter::successors(Some(start), move |edge| {
-            let from = usize::try_from(at).ok()?;
-            at += step;
-            let to = usize::try_from(at).ok()?;
-            ratios.get(from..to).map(|part| part.iter().fold(edge.clone(), |f, ratio| f.mul(ratio)))
-        });
-        Box::new(states.map(move |e| e.coarser(bits)).chain(tail))
+        if self.is_large() {
+            let nodes = if bits <= KEPT_BITS { None } else { Some(Fourier::new(&self.variance, bits)) };
+            match nodes {
+                None => {
+                    let nodes = self.nodes.get_or_init(|| Fourier::new(&self.variance, KEPT_BITS));
+                    Box::new(nodes.edges(width, first).map(move |f| f.coarser(bits)))
+                }
+                Some(nodes) => {
+                    // Rare, and never long: a level has a few hundred columns.
+                    let step = 1u64 << width;
+                    Box::new((first..).map(move |c| nodes.at(c.saturating_mul(step)).coarser(bits)))
+                }
+            }
+        } else {
+            let cells = self.small(bits).map(move |f| f.coarser(bits));
+            Box::new(cells.skip(usize::try_from(first << width).unwrap_or(usize::MAX)).step_by(1 << width))
+        }
+    }
+
+    /// Derivatives under the Fourier sum: node j turns by h theta_j over half a column.
+    fn taylor(&self, width: u32, count: usize) -> Vec<[f64; 6]> {
+        let nodes = self.nodes.get_or_init(|| Fourier::new(&self.variance, KEPT_BITS));
+        let (weights, angle) = nodes.floats();
+        let h = (1u64 << (width - 1)) as f64;
+        // Multiples of the angle of one half column, all round the circle.
+        let cosines = nodes.float_circle(width - 1);
+        let circle = cosines.len();
+        let terms: Vec<[f64; 5]> = (0..weights.len())
+            .map(|j| {
+                let turn = j as f64 * angle * h;
+                let mut term = weights[j];
+                std::array::from_fn(|n| {
+                    term *= turn / (n + 1) as f64;
+                    term
+                })
+            })
+            .collect();
+        let centers = nodes.edges(width - 1, 0).skip(1).step_by(2).take(count);
+        centers
+            .enumerate()
+            .map(|(column, f)| {
+                let mut c = [f.nearest(), 0.0, 0.0, 0.0, 0.0, 0.0];
+                for (j, term) in terms.iter().enumerate() {
+                    let place = j * (2 * column + 1) % circle;
+                    let (cosine, sine) = (cosines[place], cosines[(place + 3 * circle / 4) % circle]);
+                    // The derivatives of cos: -sin, -cos, sin, cos, -sin.
+                    for (c, t) in c[1..].iter_mut().zip([-sine, -cosine, sine, cosine, -sine].iter().zip(term)) {
+                        *c += t.0 * t.1;
+                    }
+                }
+                c
+            })
+            .collect()
     }
 
     /// f(k+1) / f(k) <= e^-asinh((k + 1/2) / v) (Amos 1974, "Computation of modified Bessel functions and their ratios",
@@ -92,5 +176,29 @@ impl Shape for Bessel {
     /// times its first term, with 1/a <= v / t.
     fn tail(&self, t: &BigRational) -> BigRational {
         integer(2) + &self.variance / t
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two methods that share nothing but the arithmetic: a continued fraction and a Fourier sum.
+    #[test]
+    fn the_fourier_sum_agrees_with_the_continued_fraction() {
+        for v in [BigRational::from_integer(LARGE.into()), BigRational::new(1_000_001.into(), 3.into())] {
+            let bessel = Bessel::new(v.clone());
+            let nodes = Fourier::new(&v, 150);
+            let cells: Vec<Interval> = bessel.small(150).take(4000).collect();
+            for k in [0, 1, 2, 100, 1000, 3999] {
+                let (a, b) = (cells[k].coarser(150), nodes.at(k as u64));
+                assert!(a.lo <= b.hi && b.lo <= a.hi, "v = {v}, k = {k}");
+                assert!(&b.hi - &b.lo <= 2u32.into(), "v = {v}, k = {k}: tight");
+            }
+            for (c, f) in (7u64..).zip(nodes.edges(3, 7)).take(450) {
+                let a = cells[8 * c as usize].coarser(150);
+                assert!(a.lo <= f.hi && f.lo <= a.hi, "v = {v}, column {c}");
+            }
+        }
     }
 }

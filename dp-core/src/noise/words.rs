@@ -5,6 +5,7 @@
 //! than 2^14 blocks, and the advantage in telling the words from uniform ones stays at the 2^-101 a chunk of the
 //! PRP-PRF switch, plus that of telling AES-256 from a random permutation.
 
+use super::cover::counters;
 use super::source::Key;
 use aes::Aes256;
 use aes::cipher::{Block, BlockCipherEncrypt, KeyInit};
@@ -41,9 +42,7 @@ impl Chunk {
 
     /// Encrypts counter blocks `first`, `first + 1`, ... into `blocks`.
     pub(crate) fn primary(&self, first: u64, blocks: &mut [Block<Aes256>]) {
-        for (i, out) in (first..).zip(blocks.iter_mut()) {
-            *out = block(0, i);
-        }
+        counters(first, blocks);
         self.0.encrypt_blocks(blocks);
     }
 
@@ -52,6 +51,11 @@ impl Chunk {
         let mut out = extra_address(index, attempt, m);
         self.0.encrypt_block(&mut out);
         words(&out)
+    }
+
+    /// Encrypts addresses made by [`extra_address`], all at once.
+    pub(crate) fn extras(&self, addresses: &mut [Block<Aes256>]) {
+        self.0.encrypt_blocks(addresses);
     }
 }
 

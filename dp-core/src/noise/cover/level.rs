@@ -25,12 +25,16 @@ pub(crate) struct Level {
 const BITS: u64 = 96;
 
 impl Level {
-    /// The top level: R is the largest number of rows whose rectangles, and the tail's slot, fit.
-    pub(crate) fn first(shape: &dyn Shape, format: Format) -> Self {
+    pub(crate) fn is_top(&self) -> bool {
+        self.first_column == 0
+    }
+
+    /// The top level, and the shape at its columns' left edges: R is the largest number of rows whose rectangles, and the tail's slot, fit.
+    pub(crate) fn first(shape: &dyn Shape, format: Format) -> (Self, Vec<Interval>) {
         (0..).find_map(|doubling| Self::first_at(shape, format, BITS << doubling)).expect("precision has no end")
     }
 
-    fn first_at(shape: &dyn Shape, format: Format, bits: u64) -> Option<Self> {
+    fn first_at(shape: &dyn Shape, format: Format, bits: u64) -> Option<(Self, Vec<Interval>)> {
         let slots = 1u32 << format.slot_bits;
         // Column 0 needs at least R / 2 rows.
         let columns = Columns::new(shape, format, 0, &BigUint::from(2 * slots), bits)?;
@@ -40,7 +44,7 @@ impl Level {
             let middle = good + (bad - good) / 2;
             if fits(middle)? { good = middle } else { bad = middle }
         }
-        Self::assemble(columns, BigUint::from(good))
+        Some((Self::assemble(&columns, BigUint::from(good))?, columns.edges))
     }
 
     /// The level that this one's tail slot opens.
@@ -50,13 +54,13 @@ impl Level {
             let rows = &self.rows << format.slot_bits;
             let level = (0..).find_map(|doubling| {
                 let columns = Columns::new(shape, format, first, &rows, (BITS << doubling) + rows.bits())?;
-                Self::assemble(columns, rows.clone())
+                Self::assemble(&columns, rows.clone())
             });
             Box::new(level.expect("precision has no end"))
         })
     }
 
-    fn assemble(columns: Columns, rows: BigUint) -> Option<Self> {
+    fn assemble(columns: &Columns, rows: BigUint) -> Option<Self> {
         let starts = columns.starts(&rows)?;
         let interior = (0..starts.len() - 1).map(|i| columns.interior(i, &rows)).collect();
         Some(Self { first_column: columns.first, rows, starts, interior, next: OnceLock::new() })
