@@ -1,11 +1,17 @@
 //! One chunk under one key: the two suites, behind a private trait.
 
-use aes_gcm::Aes256Gcm;
-use aes_gcm::aead::{AeadInOut, KeyInit, inout::InOutBuf};
-use chacha20poly1305::ChaCha20Poly1305;
-
 use crate::error::Error;
 use crate::secret::scrub_stack;
+use crate::threads::{self, Threads};
+
+#[cfg(feature = "fast")]
+mod graviola;
+mod rust_crypto;
+
+#[cfg(feature = "fast")]
+use graviola as backend;
+#[cfg(not(feature = "fast"))]
+use rust_crypto as backend;
 
 /// Bytes of a chunk's authentication tag.
 pub(crate) const TAG: usize = 16;
@@ -48,32 +54,119 @@ impl Suite {
     }
 
     pub(crate) fn cipher(self, key: &[u8; 32]) -> Box<dyn ChunkCipher> {
-        let cipher: Box<dyn ChunkCipher> = match self {
-            Self::Aes256Gcm => Box::new(Aes256Gcm::new(key.into())),
-            Self::ChaCha20Poly1305 => Box::new(ChaCha20Poly1305::new(key.into())),
-        };
+        let cipher = backend::cipher(self, key);
         scrub_stack();
         cipher
     }
+
+    /// The cipher by every backend of this build.
+    #[cfg(test)]
+    pub(crate) fn ciphers(self, key: &[u8; 32]) -> Vec<Box<dyn ChunkCipher>> {
+        vec![rust_crypto::cipher(self, key), backend::cipher(self, key)]
+    }
 }
 
-/// An AEAD with a 32-byte key, a 12-byte nonce, a 16-byte tag and no associated data.
+/// An AEAD with a 32-byte key, a 12-byte nonce, a 16-byte tag and no associated data. Every backend gives the same
+/// bytes.
 pub(crate) trait ChunkCipher: Send + Sync {
-    /// Encrypts from the buffer's input into its output and returns the tag.
-    fn seal(&self, nonce: &[u8; 12], chunk: InOutBuf<'_, '_, u8>) -> [u8; TAG];
+    /// Encrypts `text` where it lies and returns the tag.
+    fn seal(&self, nonce: &[u8; 12], text: &mut [u8]) -> [u8; TAG];
 
-    /// Decrypts from the buffer's input into its output. What the output holds after a refusal is not specified.
-    fn open(&self, nonce: &[u8; 12], chunk: InOutBuf<'_, '_, u8>, tag: &[u8; TAG]) -> Result<(), Error>;
-}
-
-impl<C: AeadInOut<NonceSize = aes_gcm::aead::consts::U12, TagSize = aes_gcm::aead::consts::U16> + Send + Sync>
-    ChunkCipher for C
-{
-    fn seal(&self, nonce: &[u8; 12], chunk: InOutBuf<'_, '_, u8>) -> [u8; TAG] {
-        self.encrypt_inout_detached(nonce.into(), &[], chunk).expect("a chunk is far below the cipher's limit").into()
+    /// Encrypts `text` into `sealed`, which has its length, and returns the tag.
+    fn seal_into(&self, nonce: &[u8; 12], text: &[u8], sealed: &mut [u8]) -> [u8; TAG] {
+        sealed.copy_from_slice(text);
+        self.seal(nonce, sealed)
     }
 
-    fn open(&self, nonce: &[u8; 12], chunk: InOutBuf<'_, '_, u8>, tag: &[u8; TAG]) -> Result<(), Error> {
-        self.decrypt_inout_detached(nonce.into(), &[], chunk, tag.into()).map_err(|_| Error::Rejected)
+    /// Decrypts `text` where it lies. What it holds after a refusal is not specified.
+    fn open(&self, nonce: &[u8; 12], text: &mut [u8], tag: &[u8; TAG]) -> Result<(), Error>;
+}
+
+/// Bytes of a payload that are digested at a time.
+const SEGMENT: usize = 1 << 20;
+
+/// A digest of `data` under `key` that goes into a salt and is never shown: equal data give equal digests, and two
+/// payloads share one with probability at most 2^-108 at 4 PiB. Each segment is digested by the backend's fastest means.
+pub(crate) fn salt_digest(key: &[u8; 32], data: &[u8], threads: Threads) -> Result<Vec<u8>, Error> {
+    if data.len() <= 16 * 1024 {
+        return Ok(blake3::hash(data).as_bytes().to_vec());
+    }
+    let digester = backend::Digester::new(key);
+    let segments: Vec<&[u8]> = data.chunks(SEGMENT).collect();
+    let mut digests = vec![[0; 32]; segments.len()];
+    let per_chunk = SEGMENT / (16 * 1024);
+    let mut left = &mut digests[..];
+    let mut jobs = Vec::new();
+    for run in threads.runs(segments.len() * per_chunk) {
+        let (start, end) = (run.start / per_chunk, run.end / per_chunk);
+        let (now, later) = left.split_at_mut(end - start);
+        jobs.push((&segments[start..end], now));
+        left = later;
+    }
+    threads::run_all(jobs, |(segments, digests)| {
+        for (segment, digest) in segments.iter().zip(digests) {
+            *digest = digester.digest(segment);
+        }
+        Ok(())
+    })?;
+    scrub_stack();
+    Ok(digests.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `zeroize` is a feature that most of these crates leave off by default.
+    #[test]
+    fn every_primitive_wipes_its_keys() {
+        fn wipes<T: zeroize::ZeroizeOnDrop>() {}
+        wipes::<aes_gcm::Aes256Gcm>();
+        wipes::<chacha20poly1305::ChaCha20Poly1305>();
+        wipes::<ed25519_dalek::SigningKey>();
+        wipes::<x25519_dalek::StaticSecret>();
+        wipes::<x_wing::DecapsulationKey>();
+        wipes::<ml_kem::ml_kem_768::DecapsulationKey>();
+    }
+
+    #[test]
+    fn backends_give_the_same_bytes_and_open_each_others() {
+        for suite in [Suite::Aes256Gcm, Suite::ChaCha20Poly1305] {
+            for length in (0..200).chain([4095, 4096, 4097, 16 * 1024 - 1, 16 * 1024]) {
+                let text: Vec<u8> = (0..length).map(|i| (i * 31) as u8).collect();
+                let ciphers = suite.ciphers(&[length as u8; 32]);
+                let sealed: Vec<_> = ciphers
+                    .iter()
+                    .map(|cipher| {
+                        let mut sealed = text.clone();
+                        let tag = cipher.seal(&[9; 12], &mut sealed);
+                        let mut apart = vec![0; length];
+                        assert_eq!(cipher.seal_into(&[9; 12], &text, &mut apart), tag);
+                        assert_eq!(apart, sealed);
+                        (sealed, tag)
+                    })
+                    .collect();
+                assert_eq!(sealed[0], sealed[1], "{suite:?} {length}");
+                for cipher in &ciphers {
+                    let (mut opened, tag) = sealed[0].clone();
+                    assert_eq!(cipher.open(&[9; 12], &mut opened, &tag), Ok(()));
+                    assert_eq!(opened, text);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn salt_digests_tell_payloads_apart_whatever_the_threads() {
+        let data = vec![1; 3 * SEGMENT + 5];
+        let digest = |data: &[u8], threads| salt_digest(&[1; 32], data, threads).expect("digested");
+        let first = digest(&data, Threads::ONE);
+        assert_eq!(first, digest(&data, Threads::Auto));
+        for at in [0, SEGMENT - 1, SEGMENT, 3 * SEGMENT + 4] {
+            let mut other = data.clone();
+            other[at] ^= 1;
+            assert_ne!(first, digest(&other, Threads::Auto), "{at}");
+        }
+        assert_ne!(first, digest(&data[..data.len() - 1], Threads::Auto));
     }
 }

@@ -9,7 +9,6 @@
 
 use std::ops::Range;
 
-use aes_gcm::aead::inout::InOutBuf;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -92,8 +91,7 @@ impl Cobblestone {
     pub(crate) fn seal_chunk(&self, index: u64, plaintext: &[u8], sealed: &mut [u8]) -> Result<(), Error> {
         let nonce = self.nonce(index)?;
         let (text, tag) = sealed.split_at_mut(plaintext.len());
-        let chunk = InOutBuf::new(plaintext, text).expect("split at the plaintext's length");
-        tag.copy_from_slice(&self.cipher.seal(&nonce, chunk));
+        tag.copy_from_slice(&self.cipher.seal_into(&nonce, plaintext, text));
         Ok(())
     }
 
@@ -101,23 +99,28 @@ impl Cobblestone {
     pub(crate) fn seal_chunk_in_place(&self, index: u64, buffer: &mut [u8]) -> Result<(), Error> {
         let nonce = self.nonce(index)?;
         let (text, tag) = buffer.split_at_mut(buffer.len() - TAG);
-        tag.copy_from_slice(&self.cipher.seal(&nonce, text.into()));
+        tag.copy_from_slice(&self.cipher.seal(&nonce, text));
         Ok(())
     }
 
-    /// Opens chunk `index` from `sealed` into `plaintext`, which is [`TAG`] bytes shorter.
+    /// Opens chunk `index` from `sealed` into `plaintext`, which is [`TAG`] bytes shorter. `sealed` is copied first and
+    /// read once, so that memory which others can write yields what was authenticated or nothing.
     pub(crate) fn open_chunk(&self, index: u64, sealed: &[u8], plaintext: &mut [u8]) -> Result<(), Error> {
         let nonce = self.nonce(index).map_err(|_| Error::Rejected)?;
         let (text, tag) = sealed.split_last_chunk::<TAG>().ok_or(Error::Rejected)?;
-        let chunk = InOutBuf::new(text, plaintext).map_err(|_| Error::Rejected)?;
-        self.cipher.open(&nonce, chunk, tag)
+        if text.len() != plaintext.len() {
+            return Err(Error::Rejected);
+        }
+        plaintext.copy_from_slice(text);
+        let tag = *tag;
+        self.cipher.open(&nonce, plaintext, &tag)
     }
 
     /// Opens chunk `index` where it lies and returns its plaintext.
     pub(crate) fn open_chunk_in_place<'b>(&self, index: u64, buffer: &'b mut [u8]) -> Result<&'b mut [u8], Error> {
         let nonce = self.nonce(index).map_err(|_| Error::Rejected)?;
         let (text, tag) = buffer.split_last_chunk_mut::<TAG>().ok_or(Error::Rejected)?;
-        self.cipher.open(&nonce, text.into(), tag)?;
+        self.cipher.open(&nonce, text, tag)?;
         Ok(text)
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::aead::Suite;
+use crate::aead::{self, Suite};
 use crate::cobblestone::{self, Cobblestone, PREFIX, SALT};
 use crate::envelope::{self, HEADER, Kind};
 use crate::error::Error;
@@ -161,7 +161,8 @@ impl Key {
         let header = envelope::header(Kind::Key, self.suite);
         let parts = [&header[..], context];
         self.usage.charge(length as u64)?;
-        let salt = random::hedged_salt(self.secret.expose(), &parts, Some(blake3::hash(buffer).as_bytes()))?;
+        let digest = aead::salt_digest(self.secret.expose(), buffer, threads)?;
+        let salt = random::hedged_salt(self.secret.expose(), &parts, Some(&digest))?;
         let scheme = Cobblestone::derive(self.suite, self.secret.expose(), &salt, &parts);
         if buffer.capacity() < total {
             let mut larger = Vec::with_capacity(total);
@@ -217,8 +218,8 @@ impl Key {
         threads: Threads,
     ) -> Result<(), Error> {
         self.usage.charge(data.len() as u64)?;
-        let digest = blake3::hash(data);
-        let salt = random::hedged_salt(self.secret.expose(), context, Some(digest.as_bytes()))?;
+        let digest = aead::salt_digest(self.secret.expose(), data, threads)?;
+        let salt = random::hedged_salt(self.secret.expose(), context, Some(&digest))?;
         self.seal_salted(&salt, data, sealed, context, threads)
     }
 

@@ -3,6 +3,7 @@
 //! The signature over the whole follows the data, so **who sent a stream is known at its end alone**: until
 //! [`SealedReader::finish`] has answered, what was read may come from any co-recipient.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::io::{self, Read, Write};
 
@@ -25,19 +26,14 @@ impl Identity {
     ///
     /// # Errors
     /// [`Error`] inside an [`io::Error`], or the sink's own.
-    pub fn sealing_writer<'i, W: Write>(
-        &'i self,
+    pub fn sealing_writer<W: Write>(
+        &self,
         recipients: &Recipients<'_>,
-        mut sink: W,
+        sink: W,
         context: &[u8],
         threads: Threads,
-    ) -> io::Result<SealedWriter<'i, W>> {
-        let file_key = Secret::random()?;
-        let public = recipients.preamble(Kind::Signed, &file_key)?;
-        sink.write_all(&public)?;
-        let key = Key::from_secret(file_key, recipients.suite());
-        let inner = Writer::start(sink, &key, &[&public, context], threads)?;
-        Ok(SealedWriter { identity: self, inner, public, context: context.to_vec(), digest: blake3::Hasher::new() })
+    ) -> io::Result<SealedWriter<&Self, W>> {
+        SealedWriter::start(self, recipients, sink, context, threads)
     }
 
     /// The stream to this identity that `source` holds, from one of `peers` that is valid at `now`.
@@ -75,16 +71,35 @@ impl Identity {
     }
 }
 
-/// Seals what is written to it to recipients. See [`Identity::sealing_writer`].
-pub struct SealedWriter<'i, W: Write> {
-    identity: &'i Identity,
+/// Seals what is written to it to recipients. See [`Identity::sealing_writer`]. The identity may be borrowed or shared.
+pub struct SealedWriter<I: Borrow<Identity>, W: Write> {
+    identity: I,
     inner: Writer<W>,
     public: Vec<u8>,
     context: Vec<u8>,
     digest: blake3::Hasher,
 }
 
-impl<W: Write> SealedWriter<'_, W> {
+impl<I: Borrow<Identity>, W: Write> SealedWriter<I, W> {
+    /// As [`Identity::sealing_writer`], for an identity that is shared.
+    ///
+    /// # Errors
+    /// [`Error`] inside an [`io::Error`], or the sink's own.
+    pub fn start(
+        identity: I,
+        recipients: &Recipients<'_>,
+        mut sink: W,
+        context: &[u8],
+        threads: Threads,
+    ) -> io::Result<Self> {
+        let file_key = Secret::random()?;
+        let public = recipients.preamble(Kind::Signed, &file_key)?;
+        sink.write_all(&public)?;
+        let key = Key::from_secret(file_key, recipients.suite());
+        let inner = Writer::start(sink, &key, &[&public, context], threads)?;
+        Ok(Self { identity, inner, public, context: context.to_vec(), digest: blake3::Hasher::new() })
+    }
+
     /// Signs, seals the final chunk, flushes the sink and gives it back. Without this call the stream is cut.
     ///
     /// # Errors
@@ -92,13 +107,13 @@ impl<W: Write> SealedWriter<'_, W> {
     pub fn finish(mut self) -> io::Result<W> {
         let (length, digest) = (self.digest.count(), self.digest.finalize());
         let commitment = *self.inner.commitment();
-        let trailer = seal::trailer(self.identity, &self.public, &commitment, &self.context, length, &digest);
+        let trailer = seal::trailer(self.identity.borrow(), &self.public, &commitment, &self.context, length, &digest);
         self.inner.write_all(&trailer)?;
         self.inner.finish()
     }
 }
 
-impl<W: Write> Write for SealedWriter<'_, W> {
+impl<I: Borrow<Identity>, W: Write> Write for SealedWriter<I, W> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         let written = self.inner.write(data)?;
         self.digest.update(&data[..written]);
@@ -110,7 +125,7 @@ impl<W: Write> Write for SealedWriter<'_, W> {
     }
 }
 
-impl<W: Write> fmt::Debug for SealedWriter<'_, W> {
+impl<I: Borrow<Identity>, W: Write> fmt::Debug for SealedWriter<I, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SealedWriter").field("inner", &self.inner).finish_non_exhaustive()
     }
@@ -134,6 +149,11 @@ pub struct SealedReader<R: Read> {
 }
 
 impl<R: Read> SealedReader<R> {
+    /// Who sent the stream, once it was read to its end and verified.
+    pub fn sender(&self) -> Option<&Peer> {
+        self.ended.as_ref()?.as_ref().ok().map(|(peer, _)| peer)
+    }
+
     /// Reads to the end if that has not happened, and says who sent the stream.
     ///
     /// # Errors

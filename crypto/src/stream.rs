@@ -235,6 +235,16 @@ impl<R: Read> Reader<R> {
         self.scheme.commitment()
     }
 
+    /// The source.
+    pub fn source(&self) -> &R {
+        &self.source
+    }
+
+    /// The plaintext position that is read next.
+    pub fn position(&self) -> u64 {
+        (self.first + self.next as u64) * CHUNK as u64 + self.offset as u64
+    }
+
     fn chunk_length(&self, chunk: usize) -> usize {
         match self.ending {
             Some(length) if chunk + 1 == self.opened => length,
@@ -326,10 +336,6 @@ impl<R: Read + Seek> Reader<R> {
             }
             Err(error) => self.fail(error),
         }
-    }
-
-    fn position(&self) -> u64 {
-        (self.first + self.next as u64) * CHUNK as u64 + self.offset as u64
     }
 
     fn measure(&mut self) -> io::Result<u64> {

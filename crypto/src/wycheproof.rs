@@ -26,15 +26,15 @@ fn aead_cases<C: KeyInit + AeadInOut>(name: aead::TestName, suite: Suite) -> BTr
             let valid = case.result == TestResult::Valid;
             let key: [u8; 32] = case.key[..].try_into().expect("256 bits");
             if case.aad.is_empty() {
-                let cipher = suite.cipher(&key);
-                let mut text = vec![0; case.ct.len()];
-                let chunk = aes_gcm::aead::inout::InOutBuf::new(&case.ct, &mut text).expect("equal lengths");
-                let opened = cipher.open(&nonce, chunk, &tag);
-                assert_eq!(opened.is_ok(), valid, "{name:?} {}", case.tc_id);
-                if valid {
-                    assert_eq!(text[..], case.pt[..], "{name:?} {}", case.tc_id);
-                    let tag_again = cipher.seal(&nonce, text.as_mut_slice().into());
-                    assert_eq!((&text[..], tag_again), (&case.ct[..], tag), "{name:?} {}", case.tc_id);
+                for cipher in suite.ciphers(&key) {
+                    let mut text = case.ct.to_vec();
+                    let opened = cipher.open(&nonce, &mut text, &tag);
+                    assert_eq!(opened.is_ok(), valid, "{name:?} {}", case.tc_id);
+                    if valid {
+                        assert_eq!(text[..], case.pt[..], "{name:?} {}", case.tc_id);
+                        let tag_again = cipher.seal(&nonce, &mut text);
+                        assert_eq!((&text[..], tag_again), (&case.ct[..], tag), "{name:?} {}", case.tc_id);
+                    }
                 }
                 *ran.entry("through the chunk cipher").or_default() += 1;
             } else {

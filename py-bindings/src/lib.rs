@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 
 mod array;
 mod choice;
+mod crypto;
 mod enclosure;
 mod error;
 mod event;
@@ -31,6 +32,7 @@ mod _core {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::crypto::export(module)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

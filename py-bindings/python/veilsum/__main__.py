@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from . import VeilsumError, __version__
-from .commands import demo
+from .commands import demo, sealing
 
 
 def parser() -> argparse.ArgumentParser:
@@ -16,17 +16,17 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="veilsum", description="Publish sums without publishing people.")
     top.add_argument("--version", action="version", version=f"veilsum {__version__}")
     subparsers = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (demo,):
+    for module in (demo, sealing):
         module.register(subparsers)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; errors of veilsum print one line and give exit status 1."""
+    """Run one command; errors of veilsum and of the file system print one line and give exit status 1."""
     arguments = parser().parse_args(argv)
     try:
         arguments.run(arguments)
-    except VeilsumError as error:
+    except (VeilsumError, OSError) as error:
         print(f"veilsum: {error}", file=sys.stderr)
         return 1
     return 0
