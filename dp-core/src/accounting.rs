@@ -8,9 +8,11 @@ pub(crate) mod guarantee;
 mod interval;
 mod law;
 mod logarithm;
+mod pld;
 pub mod profile;
 mod step;
 pub mod zcdp;
 
 pub use enclosure::Enclosure;
 pub use event::Event;
+pub use pld::PldAccountant;

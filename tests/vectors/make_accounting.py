@@ -9,7 +9,7 @@ import sys
 
 from mpmath import exp, log, mp, mpf, ncdf, besseli, sqrt, erfc, floor, ceil, expm1
 
-mp.dps = 60
+mp.dps = 60  # digits
 
 
 def text(x):
@@ -93,6 +93,25 @@ def sampled_gaussian(sigma, q, eps):
     return max(remove, add)
 
 
+def composed(laws, eps):
+    """Hockey-stick divergence of products of finite laws: losses are collected exactly enough (1e-40) by rounding them."""
+    total, infinite = {0: (mpf(0), mpf(1))}, mpf(0)
+    for law, count in laws:
+        steps = [(a, log(a / b)) for a, b in law if a > 0 and b > 0]
+        gone = sum((a for a, b in law if b == 0), mpf(0))
+        for _ in range(count):
+            following, escaped = {}, mpf(0)
+            for loss, p in total.values():
+                escaped += p * gone
+                for a, step in steps:
+                    sum_ = loss + step
+                    key = int(mp.nint(sum_ * mpf(10) ** 30))
+                    known = following.get(key)
+                    following[key] = (sum_, p * a + (known[1] if known else 0))
+            total, infinite = following, infinite + escaped
+    return infinite + sum((p * -expm1(eps - loss) for loss, p in total.values() if loss > eps), mpf(0))
+
+
 def main():
     cases = []
 
@@ -136,9 +155,53 @@ def main():
         event = {"kind": "randomized_response", "epsilon": exact(e), "categories": k}
         for eps in [0.0, 0.05, 0.9, 3.0]:
             case(event, "replace-one", eps, finite(randomized_response_pairs(f(e), k), f(eps)))
+    compositions = []
+
+    def composition(parts, neighbors, laws, epsilons):
+        """laws: one list of (direction's laws with counts); each law is a list of outcomes (p, q)."""
+        for eps in epsilons:
+            delta = max(composed(direction, f(eps)) for direction in laws)
+            if delta > mpf(10) ** -250:
+                events = [[event, count] for event, count in parts]
+                compositions.append({"events": events, "neighbors": neighbors, "epsilon": float(eps), "delta": text(delta)})
+
+    def law(event):
+        kind = event["kind"]
+        number = lambda name: mpf(int(event[name].split("/")[0])) / int(event[name].split("/")[1])
+        if kind == "pure":
+            e = number("epsilon")
+            return [(exp(e) / (1 + exp(e)), 1 / (1 + exp(e))), (1 / (1 + exp(e)), exp(e) / (1 + exp(e)))]
+        if kind == "approximate":
+            return approximate_pairs(number("epsilon"), number("delta"))
+        if kind == "randomized_response":
+            e, k = number("epsilon"), event["categories"]
+            t = exp(e) + k - 1
+            return [(exp(e) / t, 1 / t), (1 / t, exp(e) / t), ((k - 2) / t, (k - 2) / t)]
+        if kind == "discrete_gaussian":
+            pairs = discrete_gaussian_pairs(number("sigma"), event["sensitivity"])
+            return [pair for pair in pairs if min(pair) > mpf(10) ** -60]
+        raise ValueError(kind)
+
+    pure = lambda e: {"kind": "pure", "epsilon": exact(e)}
+    poisson = lambda q, event: {"kind": "poisson_sampled", "rate": exact(q), "event": event}
+    response = {"kind": "randomized_response", "epsilon": exact(0.5), "categories": 3}
+    approximate = {"kind": "approximate", "epsilon": exact(0.25), "delta": exact(1e-7)}
+    for t in [2, 7, 40]:
+        composition([(pure(0.25), t)], "add-remove", [[(law(pure(0.25)), t)]], [0.0, 0.1, 0.5, 1.0, 0.2 * t])
+        composition([(response, t)], "replace-one", [[(law(response), t)]], [0.0, 0.1, 0.5, 1.0, 0.4 * t])
+        composition([(approximate, t)], "zero-out", [[(law(approximate), t)]], [0.0, 0.1, 0.5, 2.0, 0.3 * t])
+        remove, add = sampled(law(pure(2.0)), f(0.1))
+        composition([(poisson(0.1, pure(2.0)), t)], "add-remove", [[(remove, t)], [(add, t)]], [0.0, 0.1, 0.5, 1.0, 0.3 * t])
+    remove, add = sampled(law(approximate), f(0.3))
+    parts = [(poisson(0.3, approximate), 9), (pure(1.0), 3)]
+    composition(parts, "add-remove", [[(remove, 9), (law(pure(1.0)), 3)], [(add, 9), (law(pure(1.0)), 3)]], [0.0, 0.5, 1.5, 3.0])
+    for sigma, d, t in [(1.0, 1, 3), (3.0, 2, 4), (0.5, 1, 12)]:
+        event = {"kind": "discrete_gaussian", "sigma": exact(sigma), "sensitivity": d}
+        composition([(event, t)], "replace-one", [[(law(event), t)]], [0.0, 0.5, 2.0, 5.0, 20.0])
     with open(sys.argv[1], "w") as out:
         out.write('{"source": "make_accounting.py, mpmath at 60 digits", "licence": "MIT OR Apache-2.0", "profiles": [\n')
-        out.write(",\n".join(json.dumps(c) for c in cases) + "\n]}\n")
+        out.write(",\n".join(json.dumps(c) for c in cases) + '\n], "compositions": [\n')
+        out.write(",\n".join(json.dumps(c) for c in compositions) + "\n]}\n")
 
 
 main()

@@ -52,6 +52,11 @@ impl Interval {
         Self::outward(wider(lo, -slack), wider(hi, slack))
     }
 
+    /// Widens to both sides by a relative error.
+    pub(crate) fn widened(self, relative: f64) -> Self {
+        Self::outward(self.lo - self.lo.abs() * relative, self.hi + self.hi.abs() * relative)
+    }
+
     pub(crate) fn max(self, other: Self) -> Self {
         Self { lo: self.lo.max(other.lo), hi: self.hi.max(other.hi) }
     }

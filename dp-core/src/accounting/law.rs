@@ -26,6 +26,11 @@ pub(crate) enum Law {
 }
 
 impl Law {
+    /// P = Q.
+    pub(crate) fn nothing() -> Self {
+        Self::Atoms(Atoms { atoms: Vec::new(), infinite: Interval::ZERO })
+    }
+
     /// The hockey-stick divergence of order e^epsilon, for epsilon >= 0: the least delta at that epsilon.
     pub(crate) fn delta(&self, epsilon: Interval) -> Interval {
         let at = |epsilon: f64| match self {
@@ -40,13 +45,20 @@ impl Law {
         Interval { lo: at(epsilon.hi).lo, hi: at(epsilon.lo).hi }.clamp(0.0, 1.0)
     }
 
-    /// The largest loss.
-    pub(crate) fn largest_loss(&self) -> Interval {
+    /// The largest loss that is finite (for a law cut in the tail: that is listed).
+    pub(crate) fn largest_finite_loss(&self) -> Interval {
         match self {
             Self::Gaussian(_) | Self::SmoothDiscreteGaussian(_) => Interval::point(f64::INFINITY),
             Self::Laplace(law) => law.largest,
-            Self::Atoms(law) if law.infinite.hi > 0.0 => Interval::point(f64::INFINITY),
             Self::Atoms(law) => law.atoms.last().map_or(Interval::ZERO, |atom| atom.loss),
+        }
+    }
+
+    /// The probability of an infinite loss (or of the tail that was cut).
+    pub(crate) fn infinite(&self) -> Interval {
+        match self {
+            Self::Atoms(law) => law.infinite,
+            _ => Interval::ZERO,
         }
     }
 }

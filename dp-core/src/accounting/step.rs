@@ -216,10 +216,29 @@ impl Step {
     /// The largest loss in either direction, which is the least epsilon at delta = 0: that of removal, since
     /// 1 - q + q e^eps >= 1 / (1 - q + q e^-eps).
     pub(crate) fn largest_loss(&self) -> Interval {
-        let whole = self.law.largest_loss();
+        if self.infinite(false).hi > 0.0 {
+            return Interval::point(f64::INFINITY);
+        }
+        self.largest_finite_loss(false)
+    }
+
+    /// The largest loss that is finite, when a unit is added (or removed).
+    pub(crate) fn largest_finite_loss(&self, added: bool) -> Interval {
+        let (whole, infinite) = (self.law.largest_finite_loss(), self.law.infinite());
         match self.sampling {
             Sampling::Whole => whole,
+            Sampling::Poisson(rate) if added && infinite.hi > 0.0 => -(-rate).ln_1p(),
+            Sampling::Poisson(rate) if added => -(rate * (-whole).expm1()).ln_1p(),
             Sampling::Poisson(rate) | Sampling::WithoutReplacement(rate) => (rate * whole.expm1()).ln_1p(),
+        }
+    }
+
+    /// The probability of an infinite loss: sampling divides it for removals, and makes it finite for additions.
+    pub(crate) fn infinite(&self, added: bool) -> Interval {
+        match self.sampling {
+            Sampling::Whole => self.law.infinite(),
+            Sampling::Poisson(_) if added => Interval::ZERO,
+            Sampling::Poisson(rate) | Sampling::WithoutReplacement(rate) => rate * self.law.infinite(),
         }
     }
 

@@ -1,0 +1,313 @@
+//! What a composition is made of, in one direction: losses whose moments M(s) = E_P[e^(sL)] can be evaluated.
+
+use crate::accounting::interval::Interval;
+
+/// The rounding unit 2^-53.
+pub(crate) const UNIT: f64 = 0.5 * f64::EPSILON;
+
+/// Which of two neighbours is P.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// P has the unit: P = (1 - q) N(0) + q N(1), Q = N(0).
+    Remove,
+    /// P lacks it: P = N(0), Q = (1 - q) N(0) + q N(1).
+    Add,
+}
+
+/// A Poisson-subsampled Gaussian in one direction, in units of the sensitivity.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct SampledGaussian {
+    /// Noise multiplier, to within one unit in the last place.
+    pub(crate) sigma: f64,
+    /// Sampling rate, to within one unit in the last place.
+    pub(crate) rate: f64,
+    pub(crate) direction: Direction,
+}
+
+/// Finitely many losses, with their probabilities under P. One side of a bound: see `atomize`.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub(crate) struct Points {
+    pub(crate) losses: Vec<f64>,
+    pub(crate) masses: Vec<f64>,
+    /// Relative error of every mass, already charged to one side.
+    pub(crate) infinite: f64,
+}
+
+/// One kind of release and how often it ran.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Component {
+    /// Any number of Gaussian releases: the sum of 1 / sigma^2, enclosed.
+    Gaussian(Interval),
+    Sampled(SampledGaussian, f64),
+    Points(Points, f64),
+}
+
+/// ln M(c) of one release with its first two derivatives, and a bound on the error of the first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) log: f64,
+    pub(crate) mean: f64,
+    pub(crate) variance: f64,
+    pub(crate) error: f64,
+}
+
+/// The tilted law of one release at c, as quadrature nodes: M(c + iu) / M(c) is the sum of weight e^(iu (loss - mean)),
+/// times e^(iu mean).
+#[derive(Clone, Debug)]
+pub(crate) struct Tilted {
+    pub(crate) moment: Moment,
+    /// loss - mean
+    pub(crate) centred: Vec<f64>,
+    pub(crate) weights: Vec<f64>,
+    /// Step of the trapezoid rule, if the nodes are one.
+    step: Option<f64>,
+    source: Option<SampledGaussian>,
+    tilt: f64,
+    /// Mass cut off beyond the ends, relative.
+    cut: f64,
+}
+
+/// Standard deviations from the centre at which a Gaussian integrand is cut: a mass of 7e-19.
+const REACH: f64 = 8.8;
+/// Most nodes of the quadrature in x.
+const MOST_NODES: f64 = 20_000.0;
+
+impl SampledGaussian {
+    /// ln(1 - q + q e^l) with l = (2x - 1) / (2 sigma^2), to about four units in the last place of the larger of its
+    /// size and the size of l times its slope.
+    fn log_mixture(&self, x: f64) -> f64 {
+        let l = (2.0 * x - 1.0) / (2.0 * self.sigma * self.sigma);
+        if l < 30.0 {
+            libm::log1p(self.rate * libm::expm1(l))
+        } else {
+            l + libm::log(self.rate + (1.0 - self.rate) * libm::exp(-l))
+        }
+    }
+
+    /// Power of the mixture in the tilted density normal(x) (1 - q + q e^l)^power, and the sign of the loss.
+    fn power(&self, tilt: f64) -> (f64, f64) {
+        match self.direction {
+            Direction::Remove => (tilt + 1.0, 1.0),
+            Direction::Add => (-tilt, -1.0),
+        }
+    }
+
+    /// Where the integrand is cut, with the relative mass outside. Since y^a is convex for a >= 1 and a <= 0, the
+    /// integrand is at most normal(x) ((1 - q) + q e^(a l)), two Gaussians around 0 and a of weights 1 - q and
+    /// q e^(a (a - 1) / (2 sigma^2)); for a <= 0 it is also at most (1 - q)^a normal(x). M(c) >= 1 (Jensen).
+    fn range(&self, power: f64) -> (f64, f64, f64) {
+        let variance = self.sigma * self.sigma;
+        let weight = libm::log(self.rate) + power * (power - 1.0) / (2.0 * variance);
+        let level = 0.5 * REACH * REACH;
+        let second = self.sigma * (2.0 * (level + weight)).max(0.0).sqrt().min(REACH);
+        let (low, high) = (-REACH * self.sigma, REACH * self.sigma);
+        if power > 0.0 {
+            return (low, high.max(power + second), 1e-16);
+        }
+        let flat = self.sigma * (2.0 * (level - power.abs() * libm::log1p(-self.rate))).sqrt();
+        let peaked = power - second;
+        (low.min(peaked.max(-flat)), high, 1e-16)
+    }
+
+    /// Bound on the error of the trapezoid rule with this step, relative to M(c), at frequency u (in the exponent).
+    ///
+    /// The integrand is analytic for |Im x| < pi sigma^2. On Im x = +-y the normal density grows by e^(y^2 / (2 sigma^2)),
+    /// the phase of the mixture is at most t = y / sigma^2, so e^(iu L) grows by at most e^(u t), and for a negative power
+    /// -c the mixture shrinks by at most cos(t / 2) (it is no less than its real counterpart times that). The rule's error
+    /// is then at most 2 / (e^(2 pi y / step) - 1) times that growth (Trefethen and Weideman 2014, Theorem 5.1), for every y.
+    fn log_quadrature_error(&self, tilt: f64, step: f64, u: f64) -> f64 {
+        let variance = self.sigma * self.sigma;
+        let at = |y: f64| {
+            let t = y / variance;
+            let shrink = match self.direction {
+                Direction::Remove => 0.0,
+                Direction::Add => -tilt * libm::log(libm::cos(0.5 * t)),
+            };
+            let decay = 2.0 * std::f64::consts::PI * y / step;
+            y * y / (2.0 * variance) + u * t + shrink - decay - libm::log(-libm::expm1(-decay))
+        };
+        let widest = std::f64::consts::PI * variance;
+        // The bound without `shrink` is least at 2 pi sigma^2 / step - u, within the strip; some smaller y serve a shrinking
+        // mixture. Any y gives a bound.
+        let best = (2.0 * std::f64::consts::PI * variance / step - u).clamp(0.01 * widest, 0.98 * widest);
+        [1.0, 0.85, 0.7, 0.5, 0.3].into_iter().map(|part| at(best * part)).fold(f64::INFINITY, f64::min)
+            + std::f64::consts::LN_2
+    }
+
+    /// A step that keeps the quadrature's error near 1e-17 up to frequency `u`.
+    fn step(&self, tilt: f64, u: f64) -> f64 {
+        let variance = self.sigma * self.sigma;
+        let wish = 39.0;
+        let widest = std::f64::consts::PI * variance;
+        let narrow = 2.0 * std::f64::consts::PI * 0.9 * widest / (wish + 0.41 * widest * widest / variance + u * 2.9);
+        let wide = 2.0 * std::f64::consts::PI * self.sigma / (2.0 * wish).sqrt();
+        let mut step = if wide > 2.0 && u == 0.0 { wide } else { narrow.min(wide) };
+        while self.log_quadrature_error(tilt, step, u) > -wish && step > 1e-3 * narrow {
+            step *= 0.93;
+        }
+        step
+    }
+
+    fn tilted(&self, tilt: f64, highest: f64) -> Option<Tilted> {
+        let (power, sign) = self.power(tilt);
+        let (low, high, cut) = self.range(power);
+        let step = self.step(tilt, highest);
+        let nodes = (high - low) / step;
+        if nodes.is_nan() || nodes >= MOST_NODES {
+            return None;
+        }
+        let count = nodes.ceil() as usize + 1;
+        let scale = step / (self.sigma * std::f64::consts::TAU.sqrt());
+        let (mut losses, mut weights) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let (mut exponents, mut slopes) = (0.0, 0.0);
+        for k in 0..count {
+            let x = low + step * k as f64;
+            let z = x / self.sigma;
+            let log = self.log_mixture(x);
+            let exponent = -0.5 * z * z + power * log;
+            let weight = libm::exp(exponent) * scale;
+            losses.push(sign * log);
+            weights.push(weight);
+            // Sensitivities to rounding: of the exponent, and of q and sigma in the last place.
+            let l = (z / self.sigma).abs() + 0.5 / (self.sigma * self.sigma);
+            let share = (self.rate * libm::exp(l.min(700.0) * (2.0 * x - 1.0).signum()) / libm::exp(log)).min(1.0);
+            exponents += weight * (z * z + 6.0 * (power * log).abs() + 8.0);
+            slopes += weight * power.abs() * (1.0 - libm::exp(-log)).abs().max(share * (1.0 + l) * 6.0);
+        }
+        let step_error = libm::exp(self.log_quadrature_error(tilt, step, 0.0));
+        let rounding = (exponents + 4.0 * slopes) * UNIT;
+        Some(Tilted::new(losses, weights, cut + step_error, rounding, tilt, Some((step, *self))))
+    }
+
+    /// Windows of losses, each (mass, slope), where the tilted density f of the loss falls, and where it rises: for every
+    /// u > 0, one of each kind gives |M(c + iu) / M(c)| <= 1 - both masses + both slopes / u.
+    ///
+    /// By parts, a window where f is monotone contributes at most twice its largest f over u. With w = q e^l / (1 - q + q e^l),
+    /// increasing in x, d(ln f)/dx = (-x - 1 + (power + 1) w) / sigma^2. Masses are sums of f at the lower end of each piece.
+    pub(crate) fn windows(&self, tilt: f64, log_moment: f64) -> [Vec<(f64, f64)>; 2] {
+        let (power, _) = self.power(tilt);
+        let (low, high, _) = self.range(power);
+        let grid = 240;
+        let step = (high - low) / f64::from(grid);
+        let norm = -0.5 * libm::log(std::f64::consts::TAU) - libm::log(self.sigma) - log_moment;
+        let points: Vec<_> = (0..=grid)
+            .map(|i| {
+                let x = low + step * f64::from(i);
+                let log = self.log_mixture(x);
+                let w = self.rate * libm::exp((2.0 * x - 1.0) / (2.0 * self.sigma * self.sigma) - log);
+                let density = libm::exp(-0.5 * x * x / (self.sigma * self.sigma) + power * log + norm);
+                (x, log, w, density * self.sigma * self.sigma / w)
+            })
+            .collect();
+        // The largest and least value of (power + 1) w on a piece, with room for rounding.
+        let pull = |a: f64, b: f64| {
+            let (a, b) = ((power + 1.0) * a, (power + 1.0) * b);
+            (a.min(b) - 1e-9 * a.abs(), a.max(b) + 1e-9 * b.abs())
+        };
+        let mut windows = [Vec::new(), Vec::new()];
+        let mut mass = 0.0;
+        for pair in points.windows(2).rev() {
+            let ((x, log, w, f), (_, next, above, far)) = (pair[0], pair[1]);
+            let falling = x + 1.0 > pull(w, above).1;
+            mass = if falling { mass + far * (next - log) * 0.999_999 } else { 0.0 };
+            if mass > 0.0 && f.is_finite() {
+                windows[0].push((mass, 2.0 * f * 1.000_001));
+            }
+        }
+        mass = 0.0;
+        for pair in points.windows(2) {
+            let ((_, log, w, f), (x, next, above, far)) = (pair[0], pair[1]);
+            let rising = x + 1.0 < pull(w, above).0;
+            mass = if rising && f.is_finite() { mass + f * (next - log) * 0.999_999 } else { 0.0 };
+            if mass > 0.0 && far.is_finite() {
+                windows[1].push((mass, 2.0 * far * 1.000_001));
+            }
+        }
+        windows
+    }
+}
+
+impl Points {
+    fn tilted(&self, tilt: f64) -> Tilted {
+        let top = self.losses.iter().zip(&self.masses).filter(|(_, m)| **m > 0.0);
+        let top = top.map(|(l, m)| tilt * l + libm::log(*m)).fold(f64::NEG_INFINITY, f64::max);
+        let weights: Vec<f64> =
+            self.losses.iter().zip(&self.masses).map(|(l, m)| m * libm::exp((tilt * l - top).min(709.0))).collect();
+        let total: f64 = weights.iter().sum();
+        let spread: f64 = weights.iter().zip(&self.losses).map(|(w, l)| w * (tilt * l).abs()).sum::<f64>() / total;
+        let error = (4.0 + self.losses.len() as f64 + 2.0 * spread + 2.0 * top.abs()) * UNIT;
+        let mut tilted = Tilted::new(self.losses.clone(), weights, 0.0, 0.0, tilt, None);
+        tilted.moment.log += top;
+        tilted.moment.error = error + 4.0 * UNIT * tilted.moment.log.abs();
+        tilted
+    }
+}
+
+impl Tilted {
+    /// `cut` is a relative error, `rounding` an error in the same units as the sum of the weights.
+    fn new(
+        losses: Vec<f64>,
+        mut weights: Vec<f64>,
+        cut: f64,
+        rounding: f64,
+        tilt: f64,
+        quadrature: Option<(f64, SampledGaussian)>,
+    ) -> Self {
+        let total: f64 = weights.iter().sum();
+        weights.iter_mut().for_each(|w| *w /= total);
+        let mean: f64 = weights.iter().zip(&losses).map(|(w, l)| w * l).sum();
+        let centred: Vec<f64> = losses.iter().map(|l| l - mean).collect();
+        let variance: f64 = weights.iter().zip(&centred).map(|(w, y)| w * y * y).sum();
+        // Adding n positive numbers one by one loses at most n units; the terms lost what `rounding` says.
+        let error = 1.01 * (cut + rounding / total + (weights.len() as f64 + 6.0) * UNIT);
+        let moment = Moment { log: libm::log(total), mean, variance, error };
+        let (step, source) = quadrature.unzip();
+        Self { moment, centred, weights, step, source, tilt, cut }
+    }
+
+    /// How far the sum over nodes may be from M(c + iu) / M(c), rounding of the phases included.
+    pub(crate) fn error(&self, u: f64) -> f64 {
+        let quadrature = match (self.source, self.step) {
+            (Some(source), Some(step)) => libm::exp(source.log_quadrature_error(self.tilt, step, u).min(0.0)),
+            _ => 0.0,
+        };
+        let deviation = self.moment.variance.sqrt();
+        // Weights: twice their relative error. Phases: the losses carry four units of their size (and of their mean's).
+        let phases = u * (deviation + self.moment.mean.abs() + deviation) * 8.0 * UNIT;
+        quadrature + 2.0 * self.cut + phases + (self.weights.len() as f64 + 64.0) * UNIT
+    }
+}
+
+impl Component {
+    /// How many releases.
+    pub(crate) fn count(&self) -> f64 {
+        match self {
+            Self::Gaussian(_) => 1.0,
+            Self::Sampled(_, count) | Self::Points(_, count) => *count,
+        }
+    }
+
+    /// ln M(c) of one release.
+    pub(crate) fn moment(&self, tilt: f64) -> Moment {
+        match self {
+            Self::Gaussian(precision) => {
+                let log = *precision * (Interval::point(tilt) * (Interval::point(tilt) + Interval::ONE)) * 0.5;
+                let middle = precision.mid();
+                let (mean, error) = ((tilt + 0.5) * middle, 0.5 * (log.hi - log.lo));
+                Moment { log: log.mid(), mean, variance: middle, error: error + UNIT * log.hi }
+            }
+            Self::Sampled(..) | Self::Points(..) => self
+                .tilted(tilt, 0.0)
+                .map_or(Moment { log: 0.0, mean: 0.0, variance: 0.0, error: f64::INFINITY }, |tilted| tilted.moment),
+        }
+    }
+
+    /// The tilted law, good for frequencies up to `highest`; a Gaussian has a closed form instead.
+    pub(crate) fn tilted(&self, tilt: f64, highest: f64) -> Option<Tilted> {
+        match self {
+            Self::Gaussian(_) => None,
+            Self::Sampled(law, _) => law.tilted(tilt, highest),
+            Self::Points(law, _) => Some(law.tilted(tilt)),
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! Method A: the tilted contour, with its certificate.
+//!
+//! With M(s) the product of the moments E_P[e^(sL)] of everything that is composed,
+//! delta(eps) = (1 / 2 pi i) times the integral over Re s = c > 0 of M(s) e^(-s eps) / (s (s + 1)) ds.
+//! The trapezoid rule with step 2 pi / period along the line gives, for its infinite sum, exactly
+//! delta(eps) + sum over k != 0 of e^(c k period) delta(eps + k period): the alias is not negative, and Chernoff bounds it.
+//! All other errors are two-sided: quadrature of M, the tail beyond the last node, and rounding.
+//!
+//! **Smoothing.** Where |M| does not decay (atoms, few steps), one more release is composed: a Gaussian of 1 / sigma = w,
+//! whose factor e^(w^2 s (s + 1) / 2) decays by itself. That only raises delta, so the upper end stands. What it adds at a
+//! loss x away from epsilon is the time value of an option, density(d) times the integral of -R' over an interval of
+//! length w (R is Mills' ratio), at most k w / sqrt(2 pi) e^(-x/2 - x^2/(2 w^2) - w^2/8) with k = 1 - (-w/2) R(-w/2) <= 1 + w.
+//! The two-sided transform of that bump is k w^2 e^(w^2 s (s + 1) / 2): the lower end is the same sum with the kernel
+//! 1 / (s (s + 1)) - k w^2. Both ends together are about w^2 times the density apart.
+
+use super::component::{Component, Tilted, UNIT};
+use crate::accounting::interval::Interval;
+use std::f64::consts::PI;
+
+/// A release of one direction's composition, evaluated along one line Re s = tilt.
+#[derive(Debug)]
+pub(crate) struct Contour {
+    tilt: f64,
+    period: f64,
+    /// ln M(tilt), with its error.
+    log: f64,
+    log_error: f64,
+    mean: f64,
+    nodes: Vec<Node>,
+    /// Bound on the sum of |terms| that were skipped, in units of M(tilt) e^(-tilt eps) period / 2: plain, and with the
+    /// bump's kernel.
+    skipped: (f64, f64),
+    /// k w^2 of the smoothing.
+    bump: f64,
+    /// (tilt, ln M) elsewhere on the axis, upper bounds, for Chernoff.
+    around: Vec<(f64, f64)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    u: f64,
+    /// |M(c + iu) / M(c)|, and its phase beyond u mean.
+    size: f64,
+    phase: f64,
+    /// Bound on the error of M(c + iu) / M(c).
+    error: f64,
+}
+
+/// Nothing below e^-NEGLIGIBLE of the whole is evaluated; it is charged.
+const NEGLIGIBLE: f64 = 42.0;
+/// Most evaluations of M along the line before giving up.
+const MOST_NODES: usize = 60_000;
+/// Most nodes times losses.
+const MOST_WORK: f64 = 4e8;
+/// The alias may be this part of delta.
+const LOG_ALIAS: f64 = -23.0;
+
+/// Moments of the whole composition at one point of the real axis.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Total {
+    pub(crate) log: f64,
+    pub(crate) mean: f64,
+    pub(crate) variance: f64,
+    pub(crate) error: f64,
+}
+
+/// ln M(tilt) of everything, with derivatives and error.
+pub(crate) fn total(components: &[Component], tilt: f64) -> Total {
+    components.iter().fold(Total { log: 0.0, mean: 0.0, variance: 0.0, error: 0.0 }, |sum, component| {
+        let (count, moment) = (component.count(), component.moment(tilt));
+        Total {
+            log: sum.log + count * moment.log,
+            mean: sum.mean + count * moment.mean,
+            variance: sum.variance + count * moment.variance,
+            error: sum.error + count * moment.error + 4.0 * UNIT * (sum.log.abs() + (count * moment.log).abs()),
+        }
+    })
+}
+
+impl Contour {
+    /// Evaluates the composition along Re s = tilt, for deltas near e^(log_delta) around epsilon. `None` if the line
+    /// cannot be certified at a reasonable cost.
+    pub(crate) fn new(
+        components: &[Component],
+        smoothing: f64,
+        tilt: f64,
+        epsilon: f64,
+        log_delta: f64,
+    ) -> Option<Self> {
+        let precision = Interval::point(smoothing).square();
+        let mut all = components.to_vec();
+        all.push(Component::Gaussian(precision));
+        let at = total(&all, tilt);
+        if !(at.log.is_finite() && at.error < 0.1 && at.variance > 0.0) {
+            return None;
+        }
+        let around = around(&all, tilt, at.variance);
+        let period = period(&around, tilt, epsilon, log_delta)?;
+        let mut contour = Self {
+            tilt,
+            period,
+            log: at.log,
+            log_error: at.error,
+            mean: at.mean,
+            nodes: Vec::new(),
+            skipped: (0.0, 0.0),
+            bump: (precision.hi * (1.0 + smoothing)).next_up(),
+            around,
+        };
+        contour.walk(&all, at.variance.sqrt())?;
+        Some(contour)
+    }
+
+    /// Evaluates M at the nodes, from zero upward; skips what is certainly negligible.
+    fn walk(&mut self, components: &[Component], deviation: f64) -> Option<()> {
+        let step = 2.0 * PI / self.period;
+        let decay: f64 = components.iter().map(|c| if let Component::Gaussian(p) = c { p.lo } else { 0.0 }).sum();
+        let spread: f64 = components.iter().map(|c| if let Component::Gaussian(p) = c { p.mid() } else { 0.0 }).sum();
+        let mut highest = 10.0 / deviation;
+        let mut lines = Lines::new(components, self.tilt, highest)?;
+        let windows = lines.windows(components, self.tilt);
+        // Is there an end to the walk, and can it be afforded?
+        let negligible = -NEGLIGIBLE - 2.0 * libm::log(self.tilt + 1.0);
+        let ends = |u: f64| tail_bound(&windows, u).min(0.0) - 0.5 * decay * u * u < negligible;
+        let last = (0..40).map(|k| step * f64::from(k).exp2()).find(|&u| ends(u))?;
+        let size: usize = lines.lines.iter().map(|line| line.re.len()).sum();
+        if windows.len() < lines.lines.len() && last / step * size as f64 > MOST_WORK {
+            return None;
+        }
+        let mut n = 0_u64;
+        for _ in 0..MOST_NODES {
+            let u = n as f64 * step;
+            let gauss_bound = -0.5 * decay * u * u;
+            let scale = -libm::log(u.max(self.tilt).max(1e-300)) * 2.0;
+            let rest = if n > 0 { tail_bound(&windows, u).min(0.0) + gauss_bound } else { 0.0 };
+            if rest + scale.min(0.0) < negligible {
+                self.charge(rest, u, step, decay);
+                return Some(());
+            }
+            if u > highest {
+                highest = 2.0 * u;
+                lines = Lines::new(components, self.tilt, highest)?;
+            }
+            let (log_size, phase, error_rate, log_bound) = lines.at(u, step, n == 0);
+            let gauss = -0.5 * spread * u * u;
+            let bound = log_bound + gauss_bound;
+            if n > 0 && bound + scale < negligible {
+                let jump = lines.reach(step, negligible - gauss_bound - scale.min(0.0));
+                if jump > 0 {
+                    let part = (negligible - scale.min(0.0)).exp();
+                    let count = jump as f64 + 1.0;
+                    self.skipped.0 += count * part / (u * u);
+                    self.skipped.1 += count * part;
+                    n += jump + 1;
+                    lines.jumped();
+                    continue;
+                }
+            }
+            let size = libm::exp(log_size + gauss);
+            let rounding = (4.0 * (phase.abs() + u * (self.mean.abs() * 2.0 + self.period)) + 8.0) * UNIT;
+            let doubt = (spread - decay) * (u * u + u * (self.tilt + 1.0));
+            let gauss_error = doubt + 4.0 * UNIT * (1.0 + gauss.abs());
+            let error = libm::exp(bound) * (error_rate.min(2.0) + gauss_error) + size * rounding;
+            self.nodes.push(Node { u, size, phase, error });
+            n += 1;
+        }
+        None
+    }
+
+    /// The tail beyond the node at u, where the product of all M is at most e^rest and falls at least like the Gaussian.
+    fn charge(&mut self, rest: f64, u: f64, step: f64, decay: f64) {
+        let part = rest.exp();
+        self.skipped.0 += part * (1.0 / (u * u) + 1.0 / (u * step));
+        let gaussian = if decay > 0.0 { 1.0 / (decay * u * step) } else { 0.0 };
+        self.skipped.1 += part * (1.0 + gaussian);
+    }
+
+    /// delta(eps), without the mass at infinite loss.
+    pub(crate) fn delta(&self, epsilon: f64) -> Interval {
+        let c = self.tilt;
+        let offset = self.mean - epsilon;
+        let (mut sum, mut size, mut bump, mut error, mut bump_error) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        for node in self.nodes.iter().rev() {
+            let half = if node.u == 0.0 { 0.5 } else { 1.0 };
+            let u = node.u;
+            let (sin, cos) = libm::sincos(node.phase + u * offset);
+            let (re, im) = (node.size * cos, node.size * sin);
+            // s (s + 1) = (c (c + 1) - u^2) + i u (2 c + 1)
+            let (a, b) = (c * (c + 1.0) - u * u, u * (2.0 * c + 1.0));
+            let norm = a * a + b * b;
+            let error_here = node.error + node.size * (epsilon.abs() * u + u * offset.abs() + 8.0) * 4.0 * UNIT;
+            sum += half * (re * a + im * b) / norm;
+            size += half * node.size / norm.sqrt();
+            error += half * error_here / norm.sqrt();
+            bump += half * re;
+            bump_error += half * error_here;
+        }
+        let count = self.nodes.len() as f64;
+        let absolute: f64 = error + self.skipped.0 + count * UNIT * size;
+        let bump_high = self.bump * (bump + bump_error + self.skipped.1 + count * UNIT * count);
+        // 2 / period times the sum, times M(c) e^(-c eps).
+        let exponent = self.log - c * epsilon;
+        let relative = self.log_error + 8.0 * UNIT * (self.log.abs() + (c * epsilon).abs() + 4.0);
+        let scale = Interval::new(exponent - relative, exponent + relative).exp() * (2.0 / self.period);
+        let scale = Interval { lo: scale.lo * (1.0 - 1e-15), hi: scale.hi * (1.0 + 1e-15) };
+        let hi = scale * (sum + absolute * 1.01).max(0.0);
+        let lo = scale * (sum - absolute * 1.01 - bump_high.max(0.0)).max(0.0);
+        Interval::new((lo.lo - self.alias(epsilon) * 1.001).max(0.0), hi.hi)
+    }
+
+    /// The upper bound of the sum over k != 0 of e^(c k period) delta(eps + k period).
+    fn alias(&self, epsilon: f64) -> f64 {
+        let side = |above: bool| {
+            let bounds = self.around.iter().filter(|(c, _)| (*c > self.tilt) == above);
+            bounds.map(|&(c, log)| alias(c, log, self.tilt, epsilon, self.period)).fold(f64::INFINITY, f64::min)
+        };
+        libm::exp(side(true)) + libm::exp(side(false))
+    }
+
+    /// Minus the slope of ln delta at epsilon, roughly.
+    pub(crate) fn tilt(&self) -> f64 {
+        self.tilt
+    }
+}
+
+/// Chernoff at points around the tilt, as upper bounds on ln M: chosen where they bound the alias best.
+fn around(components: &[Component], tilt: f64, variance: f64) -> Vec<(f64, f64)> {
+    let unit = (50.0 / variance).sqrt();
+    let mut points = Vec::new();
+    for part in [0.03, 0.1, 0.25, 0.5, 1.0, 1.6] {
+        points.push(tilt + part * unit);
+        if tilt - part * unit > 0.02 * tilt {
+            points.push(tilt - part * unit);
+        }
+    }
+    points.push(0.5 * tilt);
+    points
+        .into_iter()
+        .map(|c| {
+            let at = total(components, c);
+            (c, at.log + at.error)
+        })
+        .filter(|(_, log)| log.is_finite())
+        // Every delta is at most the total mass.
+        .chain([(0.0, 0.0)])
+        .collect()
+}
+
+/// ln of the sum over k >= 1 on one side.
+fn alias(c: f64, log: f64, tilt: f64, epsilon: f64, period: f64) -> f64 {
+    let fade = (c - tilt).abs() * period;
+    log - c * epsilon - fade - libm::log(-libm::expm1(-fade)) + 1e-9
+}
+
+/// The least period whose alias is a small part of delta.
+fn period(around: &[(f64, f64)], tilt: f64, epsilon: f64, log_delta: f64) -> Option<f64> {
+    let side = |above: bool| {
+        let bounds = around.iter().filter(|(c, _)| (*c > tilt) == above);
+        bounds
+            .map(|&(c, log)| (log - c * epsilon - log_delta - LOG_ALIAS + 0.1) / (c - tilt).abs())
+            .fold(f64::INFINITY, f64::min)
+    };
+    let period = side(true).max(side(false)).max(1e-12);
+    period.is_finite().then_some(period)
+}
+
+/// Pieces where the density falls, and where it rises: (mass, slope) each.
+type Windows = [Vec<(f64, f64)>; 2];
+
+/// The best of the windows' bounds on the product of all |M(c + iu) / M(c)| at and beyond u, as a logarithm.
+fn tail_bound(windows: &[(f64, Windows)], u: f64) -> f64 {
+    windows
+        .iter()
+        .map(|(count, windows)| {
+            let best = |side: &[(f64, f64)]| side.iter().map(|(mass, slope)| mass - slope / u).fold(0.0, f64::max);
+            count * libm::log((1.0 - best(&windows[0]) - best(&windows[1])).max(1e-6))
+        })
+        .sum()
+}
+
+/// The tilted laws of all components that have no closed form, walked along the line together.
+struct Lines {
+    lines: Vec<Line>,
+}
+
+struct Line {
+    count: f64,
+    law: Tilted,
+    // e^(iu y) and e^(i step y) at every node.
+    re: Vec<f64>,
+    im: Vec<f64>,
+    turn_re: Vec<f64>,
+    turn_im: Vec<f64>,
+    /// Turns since the last direct evaluation.
+    age: u32,
+    /// |M(c + iu) / M(c)| at most, at the last u.
+    bound: f64,
+}
+
+/// Turns before the phases are computed afresh: each loses at most three units, so that 64 cover them.
+const TURNS: u32 = 16;
+
+impl Lines {
+    fn new(components: &[Component], tilt: f64, highest: f64) -> Option<Self> {
+        let lines = components
+            .iter()
+            .filter(|component| !matches!(component, Component::Gaussian(_)))
+            .map(|component| {
+                let law = component.tilted(tilt, highest)?;
+                let n = law.centred.len();
+                let zeros = || vec![0.0; n];
+                Some(Line {
+                    count: component.count(),
+                    law,
+                    re: zeros(),
+                    im: zeros(),
+                    turn_re: zeros(),
+                    turn_im: zeros(),
+                    age: u32::MAX,
+                    bound: 1.0,
+                })
+            })
+            .collect::<Option<Vec<_>>>()?;
+        Some(Self { lines })
+    }
+
+    /// Bounds that hold at every frequency, for the laws that have them, with their counts.
+    fn windows(&self, components: &[Component], tilt: f64) -> Vec<(f64, Windows)> {
+        let sampled = components.iter().filter(|component| !matches!(component, Component::Gaussian(_)));
+        sampled
+            .zip(&self.lines)
+            .filter_map(|(component, line)| match component {
+                Component::Sampled(law, count) => Some((*count, law.windows(tilt, line.law.moment.log))),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The phases must be computed afresh.
+    fn jumped(&mut self) {
+        self.lines.iter_mut().for_each(|line| line.age = TURNS);
+    }
+
+    /// ln |product|, its phase, the sum of count error / bound, and ln of the upper bound of |product|.
+    fn at(&mut self, u: f64, step: f64, first: bool) -> (f64, f64, f64, f64) {
+        let (mut log, mut phase, mut rate, mut log_bound) = (0.0, 0.0, 0.0, 0.0);
+        for line in &mut self.lines {
+            if first || line.age == u32::MAX {
+                for (k, y) in line.law.centred.iter().enumerate() {
+                    (line.turn_im[k], line.turn_re[k]) = libm::sincos(step * y);
+                }
+            }
+            if line.age >= TURNS || first {
+                for (k, y) in line.law.centred.iter().enumerate() {
+                    (line.im[k], line.re[k]) = libm::sincos(u * y);
+                }
+                line.age = 0;
+            } else {
+                turn(&mut line.re, &mut line.im, &line.turn_re, &line.turn_im);
+                line.age += 1;
+            }
+            let (re, im) = (dot(&line.law.weights, &line.re), dot(&line.law.weights, &line.im));
+            let size = re.hypot(im);
+            let error = line.law.error(u);
+            let bound = (size + error).min(1.0 + error);
+            line.bound = bound;
+            log += line.count * libm::log(size.max(1e-300));
+            phase += line.count * im.atan2(re);
+            rate += line.count * (error / bound + 3.0 * UNIT * (1.0 + libm::log(size.max(1e-300)).abs()));
+            log_bound += line.count * libm::log(bound);
+        }
+        (log, phase, rate, log_bound)
+    }
+
+    /// How many further nodes keep the product of all |M| below e^level: |M(c + iu) / M(c)| has the tilted standard
+    /// deviation as a Lipschitz constant.
+    fn reach(&self, step: f64, level: f64) -> u64 {
+        let fits = |nodes: u64| {
+            let distance = nodes as f64 * step;
+            let log = |line: &Line| {
+                let size = line.bound + distance * line.law.moment.variance.sqrt() * 1.000_001;
+                line.count * libm::log(size.min(1.0))
+            };
+            self.lines.iter().map(log).sum::<f64>() <= level
+        };
+        let mut nodes = 1;
+        if !fits(nodes) {
+            return 0;
+        }
+        while nodes < 1 << 40 && fits(nodes * 2) {
+            nodes *= 2;
+        }
+        let mut extra = nodes / 2;
+        while extra > 0 {
+            if fits(nodes + extra) {
+                nodes += extra;
+            }
+            extra /= 2;
+        }
+        nodes
+    }
+}
+
+/// Multiplies each z by its turn.
+fn turn(re: &mut [f64], im: &mut [f64], turn_re: &[f64], turn_im: &[f64]) {
+    for (((x, y), a), b) in re.iter_mut().zip(im).zip(turn_re).zip(turn_im) {
+        (*x, *y) = (*x * a - *y * b, *x * b + *y * a);
+    }
+}
+
+/// The scalar product, in eight running sums.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut sums = [0.0; 8];
+    let (a_parts, b_parts) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest: f64 = a_parts.remainder().iter().zip(b_parts.remainder()).map(|(x, y)| x * y).sum();
+    for (x, y) in a_parts.zip(b_parts) {
+        for k in 0..8 {
+            sums[k] += x[k] * y[k];
+        }
+    }
+    sums.iter().sum::<f64>() + rest
+}
