@@ -102,6 +102,9 @@ pub enum Error {
         /// Why, and the way out.
         why: &'static str,
     },
+    /// A table, a plan or a partial cannot be used. The text names columns, types and parameters, which are public.
+    #[error("{0}")]
+    Table(String),
     /// The operating system gave no randomness. Nothing was released.
     #[error("the operating system's random generator failed: nothing was released")]
     Entropy,

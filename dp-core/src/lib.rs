@@ -13,23 +13,26 @@
 //! # Ok::<(), veilsum_dp_core::Error>(())
 //! ```
 //!
+//! - [`table`]: private counts, means, quantiles and histograms of a table about people
 //! - [`mechanism`]: what releases numbers and choices, each with the event that it leaves behind
 //! - [`noise`]: the exact samplers under them
 //! - [`accounting`]: what events add up to, as intervals that contain the truth
 //! - [`ledger`]: budgets that are spent once, in memory or (feature `ledger`) in a file that processes share
-//! - [`privacy`], [`sensitivity`]: parameters that cannot hold a wrong value
+//! - [`privacy`], [`domain`], [`sensitivity`]: parameters that cannot hold a wrong value
 //! - [`threat_model`]: what is promised, and where the promise ends
 //!
 //! What it does *not* do: it keeps no one who holds the raw data from reading them, and it does not choose your bounds.
 #![forbid(unsafe_code)]
 
 pub mod accounting;
+pub mod domain;
 mod error;
 pub mod ledger;
 pub mod mechanism;
 pub mod noise;
 pub mod privacy;
 pub mod sensitivity;
+pub mod table;
 
 pub use error::Error;
 

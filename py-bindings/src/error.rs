@@ -18,7 +18,7 @@ pub(crate) fn exception(class: &str, message: String) -> PyErr {
 pub(crate) fn core(error: Error) -> PyErr {
     let class = match error {
         Error::Entropy => "EntropyError",
-        Error::Exhausted { .. } => "BudgetExceeded",
+        Error::BudgetExceeded { .. } | Error::Exhausted { .. } => "BudgetExceeded",
         Error::UnsupportedEvent { .. } => "UnsupportedEvent",
         _ => "ArgumentError",
     };

@@ -12,6 +12,7 @@ mod federated;
 mod mechanism;
 mod noiseless;
 mod number;
+mod table;
 
 #[pymodule]
 mod _core {
@@ -29,6 +30,9 @@ mod _core {
     use super::mechanism::{DiscreteGaussian, DiscreteLaplace, Gaussian, Laplace, Skellam};
     #[pymodule_export]
     use super::noiseless::{is_noiseless, noiseless_begin, noiseless_end};
+
+    #[pymodule_export]
+    use super::table::{Budget, Plan, Release, Table, merge_partials};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

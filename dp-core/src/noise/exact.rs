@@ -91,6 +91,13 @@ impl Exact {
         self.is_below(|bits| Interval::exp_neg(x.as_big(), bits))
     }
 
+    /// True with probability factor e^-x, for a factor > 0, x >= 0 and a product of at most 1.
+    pub(crate) fn bernoulli_scaled_exp(&mut self, factor: &Rational, x: &Rational) -> bool {
+        // Bits before the point of the factor are lost after it in the product.
+        let whole = factor.as_big().ceil().to_integer().magnitude().bits();
+        self.is_below(|bits| Interval::exp_neg(x.as_big(), bits + whole).times_rational(factor.as_big()).coarser(bits))
+    }
+
     /// Whether a uniform real in [0, 1) falls below a number that can be enclosed at any precision.
     fn is_below(&mut self, enclose: impl Fn(u64) -> Interval) -> bool {
         let (mut known, mut bits) = (BigUint::zero(), 0);

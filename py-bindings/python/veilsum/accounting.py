@@ -1,5 +1,6 @@
 """Accountants that answer with enclosures, and the durable ledger."""
 
 from ._core import Enclosure, Event
+from ._errors import BudgetExceeded
 
-__all__ = ["Enclosure", "Event"]
+__all__ = ["BudgetExceeded", "Enclosure", "Event"]

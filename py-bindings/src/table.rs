@@ -1,0 +1,540 @@
+//! Private tables: columns in, plans and releases out.
+
+use numpy::{Element, PyArray1, PyArrayMethods, PyReadonlyArray1, PyUntypedArrayMethods};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyString, PyTuple};
+use std::sync::Arc;
+use veilsum_dp_core::domain::Bounds;
+use veilsum_dp_core::mechanism::noiseless::is_noiseless;
+use veilsum_dp_core::privacy::{Delta, Epsilon, Positive, Rational};
+use veilsum_dp_core::table::{
+    self, Aggregate, Batch, Builder, Column, Groups, Key, Limits, Measure, Range, Spec, Unit, Validity, Value, Values,
+};
+use veilsum_dp_core::{Error, sensitivity::Neighbors};
+
+use crate::event::Event;
+use crate::{error, number};
+
+/// Rows between two looks at Ctrl-C.
+const ROWS_AT_ONCE: usize = 1 << 22;
+
+/// Columns of one length, held by reference.
+#[pyclass(frozen, module = "veilsum._core")]
+pub(crate) struct Table {
+    rows: usize,
+    columns: Vec<(String, Stored)>,
+}
+
+/// A NumPy column: values, which slots are present, and the categories that values are positions in.
+struct Stored {
+    values: Array,
+    valid: Option<Py<PyArray1<bool>>>,
+    categories: Option<Vec<Option<Key>>>,
+}
+
+enum Array {
+    Bool(Py<PyArray1<bool>>),
+    Signed(Py<PyArray1<i64>>),
+    Unsigned(Py<PyArray1<u64>>),
+    Float(Py<PyArray1<f64>>),
+    Codes(Py<PyArray1<u32>>),
+}
+
+/// Name, values, which slots are present, and categories.
+type Given<'py> = (String, Bound<'py, PyAny>, Option<Bound<'py, PyArray1<bool>>>, Option<Vec<Bound<'py, PyAny>>>);
+
+#[pymethods]
+impl Table {
+    /// Columns as ``(name, values, valid or None, categories or None)``; values are contiguous arrays of bool, int64,
+    /// uint64, float64, or uint32 positions in the categories.
+    #[new]
+    fn new(columns: Vec<Given<'_>>) -> PyResult<Self> {
+        let mut rows = None;
+        let mut stored = Vec::with_capacity(columns.len());
+        for (name, values, valid, categories) in columns {
+            let (array, length) = Array::new(&values)?;
+            if *rows.get_or_insert(length) != length || valid.as_ref().is_some_and(|v| v.len() != length) {
+                return Err(error::core(Error::Table(format!("column {name:?} has another length than the table"))));
+            }
+            let categories = categories.map(|all| all.iter().map(optional_key).collect::<PyResult<_>>()).transpose()?;
+            stored.push((name, Stored { values: array, valid: valid.map(Bound::unbind), categories }));
+        }
+        Ok(Self { rows: rows.unwrap_or(0), columns: stored })
+    }
+
+    #[getter]
+    fn columns(&self) -> Vec<&str> {
+        self.columns.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// Whether a column's type holds whole numbers or truth values alone, by name.
+    fn is_whole(&self, name: &str) -> bool {
+        let column = self.columns.iter().find(|(known, _)| known == name);
+        column
+            .is_some_and(|(_, column)| matches!(column.values, Array::Bool(_) | Array::Signed(_) | Array::Unsigned(_)))
+    }
+}
+
+impl Array {
+    fn new(values: &Bound<'_, PyAny>) -> PyResult<(Self, usize)> {
+        fn typed<'a, 'py, T: Element>(values: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, PyArray1<T>>> {
+            values.cast().ok().filter(|array| array.is_c_contiguous())
+        }
+        Ok(if let Some(v) = typed::<bool>(values) {
+            (Self::Bool(v.clone().unbind()), v.len())
+        } else if let Some(v) = typed::<i64>(values) {
+            (Self::Signed(v.clone().unbind()), v.len())
+        } else if let Some(v) = typed::<u64>(values) {
+            (Self::Unsigned(v.clone().unbind()), v.len())
+        } else if let Some(v) = typed::<f64>(values) {
+            (Self::Float(v.clone().unbind()), v.len())
+        } else if let Some(v) = typed::<u32>(values) {
+            (Self::Codes(v.clone().unbind()), v.len())
+        } else {
+            return Err(PyTypeError::new_err("a column must be one-dimensional, of numbers, truth values or texts"));
+        })
+    }
+}
+
+/// Keeps NumPy arrays readable while a batch borrows from them.
+enum Guard<'py> {
+    Bool(PyReadonlyArray1<'py, bool>),
+    Signed(PyReadonlyArray1<'py, i64>),
+    Unsigned(PyReadonlyArray1<'py, u64>),
+    Float(PyReadonlyArray1<'py, f64>),
+    Codes(PyReadonlyArray1<'py, u32>),
+}
+
+type Guarded<'py> = (Guard<'py>, Option<PyReadonlyArray1<'py, bool>>);
+
+impl Table {
+    fn guards<'py>(&self, py: Python<'py>) -> PyResult<Vec<Guarded<'py>>> {
+        fn read<'py, T: Element>(py: Python<'py>, array: &Py<PyArray1<T>>) -> PyResult<PyReadonlyArray1<'py, T>> {
+            array.bind(py).try_readonly().map_err(|_| PyTypeError::new_err("a column is being written to"))
+        }
+        let guard = |stored: &Stored| {
+            let values = match &stored.values {
+                Array::Bool(v) => Guard::Bool(read(py, v)?),
+                Array::Signed(v) => Guard::Signed(read(py, v)?),
+                Array::Unsigned(v) => Guard::Unsigned(read(py, v)?),
+                Array::Float(v) => Guard::Float(read(py, v)?),
+                Array::Codes(v) => Guard::Codes(read(py, v)?),
+            };
+            Ok((values, stored.valid.as_ref().map(|v| read(py, v)).transpose()?))
+        };
+        self.columns.iter().map(|(_, stored)| guard(stored)).collect()
+    }
+
+    fn batch<'a>(&'a self, guards: &'a [Guarded<'_>]) -> PyResult<Batch<'a>> {
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for ((name, stored), (values, valid)) in self.columns.iter().zip(guards) {
+            let values = match values {
+                Guard::Bool(v) => Values::Bool(v.as_slice()?.into()),
+                Guard::Signed(v) => Values::Signed(v.as_slice()?.into()),
+                Guard::Unsigned(v) => Values::Unsigned(v.as_slice()?.into()),
+                Guard::Float(v) => Values::Float(v.as_slice()?.into()),
+                Guard::Codes(v) => Values::Coded(v.as_slice()?.into(), stored.categories.clone().unwrap_or_default()),
+            };
+            let column = match valid {
+                None => Column::new(values),
+                Some(valid) => {
+                    Column::with_validity(values, Validity::Bytes(valid.as_slice()?.into())).map_err(error::core)?
+                }
+            };
+            columns.push((name.as_str(), column));
+        }
+        Batch::new(self.rows, columns).map_err(error::core)
+    }
+}
+
+/// A key as Python holds it; missing values are an error.
+fn key(value: &Bound<'_, PyAny>) -> PyResult<Key> {
+    optional_key(value)?.ok_or_else(|| {
+        error::exception(
+            "ArgumentError",
+            "None, NaN and infinities cannot be keys: rows without a key are dropped".into(),
+        )
+    })
+}
+
+fn optional_key(value: &Bound<'_, PyAny>) -> PyResult<Option<Key>> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    if let Ok(truth) = value.cast::<PyBool>() {
+        return Ok(Some(Key::Int(truth.is_true().into())));
+    }
+    if value.is_instance_of::<PyInt>() {
+        return value.extract().map(|int| Some(Key::Int(int))).map_err(|_| {
+            error::exception("ArgumentError", "a key is beyond 2^127: use texts for such identifiers".into())
+        });
+    }
+    if let Ok(float) = value.cast::<PyFloat>() {
+        return Ok(Key::from_f64(float.value()));
+    }
+    if let Ok(text) = value.cast::<PyString>() {
+        // A lone surrogate is not text: missing.
+        return Ok(text.to_str().ok().map(|text| Key::Text(text.to_owned())));
+    }
+    // NumPy's scalars.
+    match value.call_method0("item") {
+        Ok(plain) if !plain.is(value) && plain.get_type().is(value.get_type()) => Ok(None),
+        Ok(plain) => optional_key(&plain),
+        Err(_) => Err(PyTypeError::new_err(format!("a key cannot be {}", value.get_type().name()?))),
+    }
+}
+
+fn to_python<'py>(py: Python<'py>, key: &Key) -> PyResult<Bound<'py, PyAny>> {
+    match key {
+        Key::Int(value) => Ok(value.into_pyobject(py)?.into_any()),
+        Key::Float(value) => Ok(value.into_pyobject(py)?.into_any()),
+        Key::Text(value) => Ok(value.into_pyobject(py)?.into_any()),
+    }
+}
+
+fn tuples<'py>(py: Python<'py>, keys: &[Vec<Key>]) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+    let tuple =
+        |key: &Vec<Key>| PyTuple::new(py, key.iter().map(|part| to_python(py, part)).collect::<PyResult<Vec<_>>>()?);
+    keys.iter().map(tuple).collect()
+}
+
+/// A plan: what is computed and what it costs, before any data.
+#[pyclass(frozen, name = "Plan", module = "veilsum._core")]
+pub(crate) struct Plan(Arc<table::Plan>);
+
+fn epsilon(value: &Bound<'_, PyAny>) -> PyResult<Epsilon> {
+    Epsilon::new(number::decimal("epsilon", value)?).map_err(error::core)
+}
+
+fn delta(value: &Bound<'_, PyAny>) -> PyResult<Delta> {
+    Delta::new(number::decimal("delta", value)?).map_err(error::core)
+}
+
+#[pymethods]
+impl Plan {
+    /// ``unit``: a column or None; ``limits``: (rows, groups or None, rows a group or None) or None for rows; ``by``:
+    /// columns or None; ``keys``: tuples or None; ``measures``: dictionaries, see ``_table.py``. Measures without an
+    /// epsilon share what is left of the total by weight, and so does the choice of unknown keys.
+    #[new]
+    #[pyo3(signature = (*, unit, neighbors, limits, by, keys, measures, epsilon, delta, selection, seed))]
+    #[expect(clippy::too_many_arguments, reason = "one call from _table.py, all by name")]
+    fn new(
+        unit: Option<String>,
+        neighbors: &str,
+        limits: Option<(u32, Option<u32>, Option<u32>)>,
+        by: Option<Vec<String>>,
+        keys: Option<Vec<Vec<Bound<'_, PyAny>>>>,
+        measures: Vec<Bound<'_, PyDict>>,
+        epsilon: &Bound<'_, PyAny>,
+        delta: &Bound<'_, PyAny>,
+        selection: Option<&Bound<'_, PyAny>>,
+        seed: [u8; 16],
+    ) -> PyResult<Self> {
+        let neighbors: Neighbors = neighbors.parse().map_err(error::core)?;
+        let limits = match limits {
+            None => Limits::one_row(),
+            Some((rows, groups, per_group)) => Limits::new(rows, groups, per_group).map_err(error::core)?,
+        };
+        let private = by.is_some() && keys.is_none();
+        let mut wants = measures.iter().map(Want::of_measure).collect::<PyResult<Vec<_>>>()?;
+        if private {
+            wants.push(Want::of_selection(selection)?);
+        }
+        let mut shares = allot(self::epsilon(epsilon)?, &wants)?;
+        let groups = match (by, keys) {
+            (None, _) => Groups::Whole,
+            (Some(by), Some(keys)) => {
+                let read = |parts: &Vec<Bound<'_, PyAny>>| parts.iter().map(key).collect::<PyResult<Vec<_>>>();
+                Groups::Public { by, keys: keys.iter().map(read).collect::<PyResult<_>>()? }
+            }
+            (Some(by), None) => {
+                let epsilon = shares.pop().ok_or_else(nothing)?;
+                Groups::Private { by, epsilon, delta: self::delta(delta)? }
+            }
+        };
+        let measures = measures.iter().zip(shares).map(|(m, epsilon)| measure(m, epsilon)).collect::<PyResult<_>>()?;
+        let unit = unit.map_or(Unit::Row, Unit::Column);
+        let seed = if is_noiseless() { [0; 16] } else { seed };
+        let spec = Spec { unit, neighbors, limits, groups, measures, seed };
+        table::Plan::new(spec).map(|plan| Self(Arc::new(plan))).map_err(error::core)
+    }
+
+    /// Reads what ``to_json`` wrote.
+    #[staticmethod]
+    fn from_json(text: &str) -> PyResult<Self> {
+        table::Plan::from_json(text).map(|plan| Self(Arc::new(plan))).map_err(error::core)
+    }
+
+    fn to_json(&self) -> String {
+        self.0.to_json()
+    }
+
+    /// The hash that names the plan, in hexadecimal.
+    #[getter]
+    fn hash(&self) -> String {
+        self.0.hash().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[getter]
+    fn event(&self) -> Event {
+        Event(self.0.event())
+    }
+
+    fn cost<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        let (epsilon, delta) = self.0.cost();
+        Ok((number::fraction(py, &epsilon)?, number::fraction(py, &delta)?))
+    }
+
+    fn measure_cost<'py>(&self, py: Python<'py>, measure: usize) -> PyResult<Bound<'py, PyAny>> {
+        number::fraction(py, self.0.spec().measures.get(measure).ok_or_else(nothing)?.epsilon.rational())
+    }
+
+    fn scale(&self, measure: usize) -> Option<f64> {
+        self.0.scale(measure)
+    }
+
+    /// JSON: for each measure its epsilon, scale and the error that noise exceeds with probability 5 %.
+    #[pyo3(signature = (rows=None))]
+    fn forecast(&self, rows: Option<u64>) -> PyResult<String> {
+        let forecast = self.0.forecast(rows).map_err(error::core)?;
+        serde_json::to_string(&forecast).map_err(|e| error::exception("VeilsumError", e.to_string()))
+    }
+
+    /// The public keys, if there are some.
+    #[getter]
+    fn keys<'py>(&self, py: Python<'py>) -> PyResult<Option<Vec<Bound<'py, PyTuple>>>> {
+        match &self.0.spec().groups {
+            Groups::Public { keys, .. } => tuples(py, keys).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The exact sums over some tables: raw data. ``part``: (index, count) of the people owned.
+    fn partial<'py>(
+        &self,
+        py: Python<'py>,
+        table: &Table,
+        part: (u32, u32),
+        threads: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let range = Range::part(part.0, part.1).map_err(error::core)?;
+        let guards = table.guards(py)?;
+        let batch = table.batch(&guards)?;
+        let mut builder = Builder::new(&self.0, range, threads);
+        let mut from = 0;
+        loop {
+            let to = table.rows.min(from + ROWS_AT_ONCE);
+            py.detach(|| builder.push_rows(&batch, from..to)).map_err(error::core)?;
+            if to == table.rows {
+                break;
+            }
+            py.check_signals()?;
+            from = to;
+        }
+        let bytes = py.detach(|| builder.finish().to_bytes());
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    /// Adds noise, once, after ``pay`` returned. ``budget`` is charged too, if given.
+    fn release(
+        &self,
+        py: Python<'_>,
+        partial: &[u8],
+        budget: Option<&Budget>,
+        pay: &Bound<'_, PyAny>,
+    ) -> PyResult<Release> {
+        let partial = py.detach(|| table::Partial::from_bytes(partial)).map_err(error::core)?;
+        let mut refused = None;
+        let charge = || {
+            pay.call0().map(drop).map_err(|refusal| {
+                refused = Some(refusal);
+                Error::Table("the ledger refused".into())
+            })
+        };
+        let release = match budget {
+            None => self.0.release_after(partial, charge),
+            Some(budget) => budget.0.release(&self.0, partial, charge),
+        };
+        match (release, refused) {
+            (Ok(release), _) => Ok(Release(release)),
+            (Err(_), Some(refusal)) => Err(refusal),
+            (Err(other), None) => Err(error::core(other)),
+        }
+    }
+}
+
+fn nothing() -> PyErr {
+    error::exception("ArgumentError", "there is no such aggregate in this plan".into())
+}
+
+/// What an aggregate asks of the total: a fixed epsilon, or a weight.
+enum Want {
+    Fixed(Epsilon),
+    Weight(Positive),
+}
+
+impl Want {
+    fn of_measure(measure: &Bound<'_, PyDict>) -> PyResult<Self> {
+        if let Some(fixed) = present(measure, "epsilon")? {
+            return epsilon(&fixed).map(Self::Fixed);
+        }
+        if let Some(weight) = present(measure, "weight")? {
+            let weight = Positive::new("weight", number::decimal("weight", &weight)?);
+            return weight.map(Self::Weight).map_err(error::core);
+        }
+        aggregate(measure).map(|aggregate| Self::Weight(aggregate.difficulty()))
+    }
+
+    fn of_selection(fixed: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        fixed.map_or_else(|| Ok(Self::Weight(Positive::one())), |fixed| epsilon(fixed).map(Self::Fixed))
+    }
+}
+
+fn allot(total: Epsilon, wants: &[Want]) -> PyResult<Vec<Epsilon>> {
+    let fixed = wants.iter().filter_map(|want| match want {
+        Want::Fixed(epsilon) => Some(epsilon.rational().clone()),
+        Want::Weight(_) => None,
+    });
+    let rest = total.rational() - &fixed.fold(Rational::zero(), |sum, epsilon| sum + epsilon);
+    let weights: Vec<Positive> = wants
+        .iter()
+        .filter_map(|want| match want {
+            Want::Fixed(_) => None,
+            Want::Weight(weight) => Some(weight.clone()),
+        })
+        .collect();
+    let mut shared = match weights.is_empty() {
+        true if rest.is_negative() => return Err(over(&total)),
+        true => vec![],
+        false => {
+            let rest = Epsilon::new(rest).map_err(|_| over(&total))?;
+            table::split(&rest, &weights).map_err(error::core)?
+        }
+    }
+    .into_iter();
+    let allotted = wants.iter().map(|want| match want {
+        Want::Fixed(epsilon) => Some(epsilon.clone()),
+        Want::Weight(_) => shared.next(),
+    });
+    allotted.collect::<Option<_>>().ok_or_else(nothing)
+}
+
+fn over(total: &Epsilon) -> PyErr {
+    error::exception("ArgumentError", format!("the aggregates ask for more than the plan's epsilon of {total}"))
+}
+
+fn present<'py>(fields: &Bound<'py, PyDict>, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+    Ok(fields.get_item(name)?.filter(|value| !value.is_none()))
+}
+
+fn measure(fields: &Bound<'_, PyDict>, epsilon: Epsilon) -> PyResult<Measure> {
+    let name = present(fields, "name")?.ok_or_else(nothing)?.extract()?;
+    Ok(Measure { name, aggregate: aggregate(fields)?, epsilon })
+}
+
+fn aggregate(fields: &Bound<'_, PyDict>) -> PyResult<Aggregate> {
+    let kind: String = present(fields, "kind")?.ok_or_else(nothing)?.extract()?;
+    match kind.as_str() {
+        "count" => return Ok(Aggregate::Rows),
+        "count_units" => return Ok(Aggregate::People),
+        _ => {}
+    }
+    let column = present(fields, "column")?.ok_or_else(nothing)?.extract()?;
+    let bounds = present(fields, "bounds")?.ok_or_else(nothing)?;
+    let (lower, upper) = bounds.extract::<(f64, f64)>()?;
+    let bounds = Bounds::new(lower, upper).map_err(error::core)?;
+    let rational = |name| present(fields, name)?.map(|value| number::decimal(name, &value)).transpose();
+    Ok(match kind.as_str() {
+        "sum" => Aggregate::Sum { column, bounds },
+        "mean" => Aggregate::Mean { column, bounds },
+        "variance" => Aggregate::Variance { column, bounds },
+        _ => {
+            let at: Vec<Bound<'_, PyAny>> = present(fields, "q")?.ok_or_else(nothing)?.extract()?;
+            let step = rational("step")?.map(|step| Positive::new("step", step)).transpose().map_err(error::core)?;
+            let at = at.iter().map(|q| number::decimal("q", q)).collect::<PyResult<_>>()?;
+            Aggregate::Quantiles { column, bounds, at, step, interval: rational("confidence")? }
+        }
+    })
+}
+
+/// The budget of a session.
+#[pyclass(frozen, name = "SessionBudget", module = "veilsum._core")]
+pub(crate) struct Budget(table::Session);
+
+#[pymethods]
+impl Budget {
+    #[new]
+    fn new(epsilon: &Bound<'_, PyAny>, delta: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Ok(Self(table::Session::new(self::epsilon(epsilon)?, self::delta(delta)?)))
+    }
+
+    fn spent<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        let (epsilon, delta) = self.0.spent();
+        Ok((number::fraction(py, &epsilon)?, number::fraction(py, &delta)?))
+    }
+
+    fn remaining<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        let (epsilon, delta) = self.0.remaining();
+        Ok((number::fraction(py, &epsilon)?, number::fraction(py, &delta)?))
+    }
+
+    /// Raises if the plan does not fit, before any work.
+    fn covers(&self, plan: &Plan) -> PyResult<()> {
+        self.0.covers(&plan.0).map_err(error::core)
+    }
+}
+
+/// What a plan published.
+#[pyclass(frozen, name = "TableRelease", module = "veilsum._core")]
+pub(crate) struct Release(table::Release);
+
+#[pymethods]
+impl Release {
+    #[getter]
+    fn noiseless(&self) -> bool {
+        self.0.is_noiseless()
+    }
+
+    /// One tuple a group, of one value a grouping column.
+    #[getter]
+    fn keys<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+        tuples(py, self.0.keys())
+    }
+
+    fn value<'py>(&self, py: Python<'py>, measure: usize, group: usize) -> PyResult<Bound<'py, PyAny>> {
+        Ok(match self.0.value(measure, group).ok_or_else(nothing)? {
+            Value::Count(count) => count.into_pyobject(py)?.into_any(),
+            Value::Number(number) => number.into_pyobject(py)?.into_any(),
+            Value::Numbers(numbers) => numbers.into_pyobject(py)?.into_any(),
+        })
+    }
+
+    fn interval(&self, measure: usize, group: usize, confidence: f64) -> PyResult<Vec<(f64, f64)>> {
+        self.0.interval(measure, group, confidence).map_err(error::core)
+    }
+
+    fn scale(&self, measure: usize) -> Option<f64> {
+        self.0.scale(measure)
+    }
+
+    fn grid(&self, measure: usize) -> Option<f64> {
+        self.0.grid(measure)
+    }
+
+    fn event(&self, measure: usize) -> Event {
+        Event(self.0.event(measure))
+    }
+
+    #[getter]
+    fn selection_event(&self) -> Option<Event> {
+        self.0.selection_event().map(Event)
+    }
+}
+
+/// The union of two partials of one plan.
+#[pyfunction]
+pub(crate) fn merge_partials<'py>(py: Python<'py>, a: &[u8], b: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    let merged = py.detach(|| Ok(table::Partial::from_bytes(a)?.merge(table::Partial::from_bytes(b)?)?.to_bytes()));
+    Ok(PyBytes::new(py, &merged.map_err(error::core)?))
+}
