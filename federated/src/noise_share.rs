@@ -74,15 +74,11 @@ impl NoisePlan {
         let total = calibrated_variance(&promise, l1, squared_l2)?;
         // Rounded up, so that the sum over the honest is never short.
         let share_variance = (total / f64::from(honest)).next_up();
-        if pieces(share_variance) > MOST_PIECES {
-            return Err(Error::Unsafe {
-                why: format!(
-                    "a client's share of the noise would have a standard deviation of {:.0} grid steps, which only costs time: lower \
-                     value_bits, the grid is far finer than the noise",
-                    share_variance.sqrt()
-                ),
-            });
-        }
+        // Fails here, at setup, if the sampler does not reach so far: the grid is then far finer than the noise.
+        Skellam::new(&Positive::from_f64(
+            "the variance of a client's share of the noise, in grid steps",
+            share_variance,
+        )?)?;
         Ok(Self { promise, squared_l2, l1, share_variance })
     }
 
@@ -111,18 +107,12 @@ impl NoisePlan {
     }
 
     /// Adds this client's share of the noise, fresh.
-    ///
-    /// Skellam laws add up, so a share of large variance is the sum of a power of two of equal pieces whose sampler is
-    /// quick to set up; nothing is approximated.
     pub(crate) fn add_share(&self, values: &mut [i64]) -> Result<(), Error> {
-        let pieces = pieces(self.share_variance);
-        let piece = Skellam::new(&Positive::from_f64("variance", self.share_variance / pieces as f64)?)?;
+        let law = Skellam::new(&Positive::from_f64("variance", self.share_variance)?)?;
         let mut noise = Zeroizing::new(vec![0_i64; values.len()]);
-        for _ in 0..pieces {
-            piece.fill(&mut noise)?;
-            // The ring is modular: a wrapping sum is the sum in the ring.
-            values.iter_mut().zip(noise.iter()).for_each(|(v, n)| *v = v.wrapping_add(*n));
-        }
+        law.fill(&mut noise)?;
+        // The ring is modular: a wrapping sum is the sum in the ring.
+        values.iter_mut().zip(noise.iter()).for_each(|(v, n)| *v = v.wrapping_add(*n));
         Ok(())
     }
 
@@ -159,16 +149,6 @@ impl NoisePlan {
             squared_l2: self.squared_l2,
         })
     }
-}
-
-/// The largest variance that is drawn in one piece.
-const PIECE: f64 = (1_u64 << 22) as f64;
-/// The most pieces of one share.
-const MOST_PIECES: u64 = 1 << 16;
-
-/// How many pieces a share of this variance is drawn in: a power of two, so that the division is exact.
-fn pieces(share_variance: f64) -> u64 {
-    ((share_variance / PIECE).ceil().max(1.0) as u64).checked_next_power_of_two().unwrap_or(u64::MAX)
 }
 
 /// Probability that noise wraps around the ring in some coordinate of a round. Wrapping is post-processing of the
