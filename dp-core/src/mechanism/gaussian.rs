@@ -44,8 +44,19 @@ impl Gaussian {
     /// epsilon, delta > 0.
     pub fn calibrate(epsilon: &Epsilon, delta: &Delta, sensitivity: L2) -> Result<Self, Error> {
         let multiplier = calibrate::gaussian(epsilon, delta)?;
-        let sigma = (multiplier.rational() * sensitivity.bound().rational()).upper();
-        Self::new(Positive::from_f64("sigma", sigma)?, sensitivity)
+        let least = (multiplier.rational() * sensitivity.bound().rational()).upper();
+        // The multiplier is certified; sigma over the sensitivity is another rational, with rounding errors of its own.
+        // Epsilon itself lies between two floats at most, and delta is rounded against the user: down.
+        let (at, within) = ([epsilon.rational().lower(), epsilon.upper()], delta.rational().lower());
+        for doubling in 0..30 {
+            let sigma = least * (1.0 + f64::from((1u32 << doubling) - 1) * f64::EPSILON);
+            let candidate = Self::new(Positive::from_f64("sigma", sigma)?, sensitivity.clone())?;
+            let [below, above] = [candidate.delta(at[0])?, candidate.delta(at[1])?];
+            if below.hi().max(above.hi()) <= within {
+                return Ok(candidate);
+            }
+        }
+        Err(Error::out_of_range("delta", delta, "large enough to be told from rounding errors"))
     }
 
     /// The standard deviation of the noise.
