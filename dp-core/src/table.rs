@@ -38,6 +38,8 @@
 
 mod accumulate;
 mod bounding;
+#[cfg(test)]
+mod brute_force;
 mod column;
 mod groups;
 mod interval;

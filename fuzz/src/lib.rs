@@ -7,7 +7,7 @@
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: &[Target] = &[("rational", rational)];
+pub const TARGETS: &[Target] = &[("rational", rational), ("partial", partial)];
 
 /// Parsing a number never panics, and what parses prints to something that parses to the same number.
 pub fn rational(data: &[u8]) {
@@ -17,5 +17,14 @@ pub fn rational(data: &[u8]) {
         let again: Rational = number.to_string().parse().expect("what was printed parses");
         assert_eq!(number, again);
         assert!(number.lower() <= number.upper());
+    }
+}
+
+/// Parsing a partial never panics; what parses is canonical, owns no one twice, and merges without a panic.
+pub fn partial(data: &[u8]) {
+    use veilsum_dp_core::table::Partial;
+    if let Ok(partial) = Partial::from_bytes(data) {
+        assert_eq!(partial.to_bytes(), data, "one state, one encoding");
+        let _ = partial.clone().merge(partial);
     }
 }

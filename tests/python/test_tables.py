@@ -163,6 +163,37 @@ def test_plan_partial_merge_release():
     assert set(plan.forecast(rows=100)) == set(release)
 
 
+def table_kinds():
+    pd, pl, pa, duckdb = (pytest.importorskip(name) for name in ("pandas", "polars", "pyarrow", "duckdb"))
+    frame = pd.DataFrame(PEOPLE)
+    yield "dict of arrays", {name: np.asarray(column) for name, column in PEOPLE.items()}
+    yield "pandas", frame
+    yield "pandas nullable", frame.convert_dtypes()
+    yield "pandas categories", frame.astype({"site": "category"})
+    yield "polars", pl.DataFrame(PEOPLE)
+    yield "polars categories", pl.DataFrame(PEOPLE).with_columns(pl.col("site").cast(pl.Categorical))
+    yield "pyarrow", pa.table(PEOPLE)
+    yield "pyarrow dictionary", pa.table(PEOPLE).set_column(2, "site", pa.array(PEOPLE["site"]).dictionary_encode())
+    yield "pyarrow chunks", pa.concat_tables([pa.table(PEOPLE).slice(i, 1) for i in range(6)])
+    yield "duckdb", duckdb.sql("select * from frame")
+    yield "duckdb connection", duckdb.connect().from_df(frame)
+
+
+def test_every_kind_of_table_gives_the_same_bytes():
+    plan = vs.dp.Plan(
+        {"n": vs.dp.Count(), "x": vs.dp.Sum(column="visits", bounds=(0, 10))},
+        unit="person",
+        neighbors="add-remove",
+        epsilon=1,
+        delta=1e-6,
+        max_contributions=2,
+        by="site",
+    )
+    expected = plan.partial(PEOPLE)
+    for kind, table in table_kinds():
+        assert plan.partial(table) == expected, kind
+
+
 def test_importing_needs_no_data_frame_package():
     code = "import sys, veilsum; print([m for m in ('pandas', 'polars', 'pyarrow', 'duckdb') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -200,6 +200,18 @@ impl Target {
         runs
     }
 
+    /// The costs of all candidates, times q.
+    #[cfg(test)]
+    pub(super) fn costs(&self, ranks: &Ranks) -> Vec<i128> {
+        (0..=ranks.last).map(|cell| self.cost(ranks.around(cell), ranks, 0, 0)).collect()
+    }
+
+    /// The sensitivity of the cost, times q, that the rate was made with.
+    #[cfg(test)]
+    pub(super) fn claimed(&self, epsilon: &Epsilon) -> Rational {
+        &(epsilon.rational() / &self.rate) / &Positive::new("two", Rational::from(2_u32)).expect("positive")
+    }
+
     /// The least candidate of least cost: what a release without noise is.
     pub(super) fn best(&self, ranks: &Ranks) -> u32 {
         let target = self.p * ranks.rows;

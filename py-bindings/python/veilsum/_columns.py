@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
+from ._errors import ArgumentError
 
 #: (values, which slots are present or None for all, categories or None)
 Column = tuple[Any, Any, list[Any] | None]
@@ -16,14 +17,27 @@ def table(source: Any) -> _core.Table:
     """A table of the native half; columns are borrowed where their memory has the right shape."""
     if isinstance(source, _core.Table):
         return source
-    if isinstance(source, Mapping):
-        return _core.Table([(_name(name), *_column(values)) for name, values in source.items()])
-    if type(source).__module__.split(".")[0] == "pandas" and hasattr(source, "columns"):
-        return _core.Table([(_name(name), *_series(source[name])) for name in source.columns])
-    raise TypeError(
-        f"a table cannot be {type(source).__name__}: give a data frame, a dictionary of columns, or anything with "
-        "__arrow_c_stream__"
-    )
+    columns: list[tuple[str, Column]]
+    match _package(source):
+        case _ if isinstance(source, Mapping):
+            columns = [(_name(name), _column(values)) for name, values in source.items()]
+        case "pandas" if hasattr(source, "columns"):
+            columns = [(_name(name), _series(source[name])) for name in source.columns]
+        case "polars" if hasattr(source, "lazy"):
+            frame = source.collect() if hasattr(source, "collect") else source
+            columns = [(_name(series.name), _polars(series)) for series in frame.get_columns()]
+        case _ if hasattr(source, "__arrow_c_stream__"):
+            columns = _arrow(source)
+        case _:
+            raise TypeError(
+                f"a table cannot be {type(source).__name__}: give a data frame, a dictionary of columns, or anything with "
+                "__arrow_c_stream__"
+            )
+    return _core.Table([(name, *column) for name, column in columns])
+
+
+def _package(source: Any) -> str:
+    return type(source).__module__.split(".")[0].lstrip("_")
 
 
 def _name(name: Any) -> str:
@@ -34,9 +48,13 @@ def _name(name: Any) -> str:
 
 def _column(values: Any) -> Column:
     """A column of a dictionary: an array, a list, or a pandas, polars or Arrow column."""
-    module = type(values).__module__.split(".")[0]
-    if module == "pandas":
-        return _series(values)
+    match _package(values):
+        case "pandas":
+            return _series(values)
+        case "polars":
+            return _polars(values)
+        case "pyarrow":
+            return _arrow_column(values)
     if isinstance(values, np.ma.MaskedArray):
         plain, valid, categories = _array(np.asarray(values.data))
         present = ~np.ma.getmaskarray(values)
@@ -126,3 +144,60 @@ def _series(series: Any) -> Column:
     codes, uniques = pd.factorize(series)
     categories = [value.item() if isinstance(value, np.generic) else value for value in uniques]
     return codes.astype(np.int64).astype(np.uint32), None, [_scalar(c) for c in categories]
+
+
+def _polars(series: Any) -> Column:
+    """A polars column."""
+    import polars as pl
+
+    dtype = series.dtype
+    if dtype == pl.Boolean or dtype.is_integer() or dtype.is_float():
+        valid = None if series.null_count() == 0 else series.is_not_null().to_numpy()
+        plain = series if valid is None else series.fill_null(False if dtype == pl.Boolean else 0)
+        values, _, _ = _array(plain.to_numpy())
+        return values, valid, None
+    if dtype.is_decimal():
+        return _array(series.cast(pl.Float64).fill_null(float("nan")).to_numpy())
+    if dtype == pl.String or dtype in (pl.Categorical, pl.Enum):
+        texts = series.cast(pl.String)
+        categories = texts.drop_nulls().unique()
+        codes = texts.replace_strict(categories, range(len(categories)), default=None, return_dtype=pl.UInt32)
+        return codes.fill_null(0xFFFF_FFFF).to_numpy(), None, categories.to_list()
+    raise TypeError(f"column {series.name!r} of {dtype} is not supported: convert it to numbers or texts")
+
+
+def _arrow(source: Any) -> list[tuple[str, Column]]:
+    """Anything with an Arrow stream: pyarrow reads it."""
+    try:
+        import pyarrow as pa
+    except ImportError:
+        raise ArgumentError(
+            f"reading {type(source).__name__} needs pyarrow: install it, or give a pandas or polars frame or a dictionary "
+            "of arrays"
+        ) from None
+    arrow = source if isinstance(source, pa.Table) else pa.table(source)
+    return [(name, _arrow_column(arrow.column(name))) for name in arrow.column_names]
+
+
+def _arrow_column(column: Any) -> Column:
+    """A pyarrow array; numbers in one chunk without nulls are borrowed."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from pyarrow import types
+
+    kind = column.type
+    if types.is_decimal(kind):
+        column, kind = pc.cast(column, pa.float64()), pa.float64()
+    if types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind):
+        valid = None if column.null_count == 0 else np.asarray(pc.is_valid(column))
+        plain = column if valid is None else pc.fill_null(column, False if types.is_boolean(kind) else 0)
+        values, _, _ = _array(np.asarray(plain))
+        return values, valid, None
+    if not types.is_dictionary(kind):
+        if not (types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)):
+            raise TypeError(f"a column of {kind} is not supported: convert it to numbers or texts")
+        column = pc.dictionary_encode(column.cast(pa.large_string()))
+    if isinstance(column, pa.ChunkedArray):
+        column = column.unify_dictionaries().combine_chunks()
+    codes = pc.fill_null(column.indices.cast(pa.int64()), -1)
+    return np.asarray(codes).astype(np.uint32), None, [_scalar(value) for value in column.dictionary.to_pylist()]
