@@ -64,12 +64,18 @@ impl Format {
         if self.is_narrow() { pair[place / 4] << (48 - 16 * (place % 4)) } else { pair[place] }
     }
 
+    /// The slot alone.
+    fn slot(self, word: u64) -> u32 {
+        (word >> (64 - self.slot_bits)) as u32
+    }
+
     /// Splits a word whose top 16 bits are the narrow word, or all of which is the wide one.
     fn split(self, word: u64) -> Split {
         let mut rest = word;
         let mut take = |bits: u32| {
-            let taken = if bits == 0 { 0 } else { rest >> (64 - bits) };
-            rest = rest.checked_shl(bits).unwrap_or(0);
+            // In two steps, since a field may be empty; none is 64 bits long.
+            let taken = rest >> 1 >> (63 - bits);
+            rest <<= bits;
             taken
         };
         Split {

@@ -36,30 +36,32 @@ super::integer_law!(Skellam);
 #[derive(Debug)]
 struct Bessel {
     variance: BigRational,
-    /// Nodes at a precision that serves almost every question, for large variances.
-    nodes: OnceLock<Fourier>,
+    /// Nodes for large variances, at a precision for tables and one for almost everything else.
+    coarse: OnceLock<Fourier>,
+    fine: OnceLock<Fourier>,
 }
 
 /// From this variance on the Fourier sum is used, below it the continued fraction. Covers are wide from here on too.
 const LARGE: u32 = 1 << 14;
-/// Precision of the nodes that are kept.
-const KEPT_BITS: u64 = 192;
+/// Precisions of the nodes that are kept.
+const COARSE: u64 = 96;
+const FINE: u64 = 192;
 
 impl Bessel {
     fn new(variance: BigRational) -> Self {
-        Self { variance, nodes: OnceLock::new() }
+        Self { variance, coarse: OnceLock::new(), fine: OnceLock::new() }
     }
 
     fn is_large(&self) -> bool {
         self.variance >= BigRational::from_integer(LARGE.into())
     }
 
-    /// Runs `ask` on nodes of at least `bits`.
-    fn with_nodes<T>(&self, bits: u64, ask: impl FnOnce(&Fourier) -> T) -> T {
-        if bits <= KEPT_BITS {
-            ask(self.nodes.get_or_init(|| Fourier::new(&self.variance, KEPT_BITS)))
-        } else {
-            ask(&Fourier::new(&self.variance, bits))
+    /// Nodes of at least so many bits, if they are worth keeping.
+    fn kept(&self, bits: u64) -> Option<&Fourier> {
+        match bits {
+            ..=COARSE => Some(self.coarse.get_or_init(|| Fourier::new(&self.variance, COARSE))),
+            ..=FINE => Some(self.fine.get_or_init(|| Fourier::new(&self.variance, FINE))),
+            _ => None,
         }
     }
 
@@ -106,7 +108,11 @@ impl Shape for Bessel {
     fn at(&self, t: &BigRational, bits: u64) -> Interval {
         let k = t.to_integer().to_u64().unwrap_or(u64::MAX);
         if self.is_large() {
-            self.with_nodes(bits, |nodes| nodes.at(k)).coarser(bits)
+            match self.kept(bits) {
+                Some(nodes) => nodes.at(k),
+                None => Fourier::new(&self.variance, bits).at(k),
+            }
+            .coarser(bits)
         } else {
             self.small(bits)
                 .nth(usize::try_from(k).unwrap_or(usize::MAX))
@@ -117,18 +123,12 @@ impl Shape for Bessel {
 
     fn edges(&self, width: u32, first: u64, bits: u64) -> Box<dyn Iterator<Item = Interval> + '_> {
         if self.is_large() {
-            let nodes = if bits <= KEPT_BITS { None } else { Some(Fourier::new(&self.variance, bits)) };
-            match nodes {
-                None => {
-                    let nodes = self.nodes.get_or_init(|| Fourier::new(&self.variance, KEPT_BITS));
-                    Box::new(nodes.edges(width, first).map(move |f| f.coarser(bits)))
-                }
-                Some(nodes) => {
-                    // Rare, and never long: a level has a few hundred columns.
-                    let step = 1u64 << width;
-                    Box::new((first..).map(move |c| nodes.at(c.saturating_mul(step)).coarser(bits)))
-                }
+            if let Some(nodes) = self.kept(bits) {
+                return Box::new(nodes.edges(width, first, 1).map(move |f| f.coarser(bits)));
             }
+            // Rare, and never long: a level has a few hundred columns.
+            let (nodes, step) = (Fourier::new(&self.variance, bits), 1u64 << width);
+            Box::new((first..).map(move |c| nodes.at(c.saturating_mul(step)).coarser(bits)))
         } else {
             let cells = self.small(bits).map(move |f| f.coarser(bits));
             Box::new(cells.skip(usize::try_from(first << width).unwrap_or(usize::MAX)).step_by(1 << width))
@@ -137,7 +137,7 @@ impl Shape for Bessel {
 
     /// Derivatives under the Fourier sum: node j turns by h theta_j over half a column.
     fn taylor(&self, width: u32, count: usize) -> Vec<[f64; 6]> {
-        let nodes = self.nodes.get_or_init(|| Fourier::new(&self.variance, KEPT_BITS));
+        let nodes = self.coarse.get_or_init(|| Fourier::new(&self.variance, COARSE));
         let (weights, angle) = nodes.floats();
         let h = (1u64 << (width - 1)) as f64;
         // Multiples of the angle of one half column, all round the circle.
@@ -153,7 +153,7 @@ impl Shape for Bessel {
                 })
             })
             .collect();
-        let centers = nodes.edges(width - 1, 0).skip(1).step_by(2).take(count);
+        let centers = nodes.edges(width - 1, 1, 2).take(count);
         centers
             .enumerate()
             .map(|(column, f)| {
@@ -195,7 +195,7 @@ mod tests {
                 assert!(a.lo <= b.hi && b.lo <= a.hi, "v = {v}, k = {k}");
                 assert!(&b.hi - &b.lo <= 2u32.into(), "v = {v}, k = {k}: tight");
             }
-            for (c, f) in (7u64..).zip(nodes.edges(3, 7)).take(450) {
+            for (c, f) in (7u64..).zip(nodes.edges(3, 7, 1)).take(450) {
                 let a = cells[8 * c as usize].coarser(150);
                 assert!(a.lo <= f.hi && f.lo <= a.hi, "v = {v}, column {c}");
             }

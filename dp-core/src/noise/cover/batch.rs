@@ -62,40 +62,45 @@ impl Cover {
         scratch: &mut Scratch,
     ) {
         let per_block = self.format.per_block();
-        let Scratch { blocks, flags, waiting, again, addresses } = scratch;
+        let Scratch { blocks, flags, suspects, verdicts, waiting, again, addresses } = scratch;
         let blocks = &mut blocks[..out.len() / per_block];
         chunk.primary((index / per_block) as u64, blocks);
         sink.pass(&self.top, blocks, at, out, &mut flags[..out.len()]);
 
-        // Flagged samples: settled here, or put on a list of those that need another block, encrypted all at once.
+        // Samples that asked for a second look: settled here, or put on a list of those that need another block, which
+        // are encrypted all at once. What needs no branch is done for all of them first.
         again.clear();
         waiting.clear();
-        let (flags, rest) = flags[..out.len()].as_chunks::<8>();
+        suspects.clear();
+        verdicts.clear();
+        let (whole, rest) = flags[..out.len()].as_chunks::<8>();
         let rest = rest.iter().rev().fold(0, |word, &flag| word << 8 | u64::from(flag));
-        let flags = flags.iter().map(|f| u64::from_le_bytes(*f)).chain(std::iter::once(rest));
-        for (base, mut flags) in (0..).step_by(8).zip(flags) {
-            while flags != 0 {
-                let i = base + flags.trailing_zeros() as usize / 8;
-                flags &= flags - 1;
-                let word = self.format.word(&blocks[i / per_block], i % per_block);
-                if self.format.is_narrow() {
-                    match self.top.slot((word >> 49) as u32, &self.first.starts) {
-                        Slot::Rectangle { column, .. } => waiting.push((i, column as usize)),
-                        Slot::Unused => again.push(i),
-                        Slot::Tail => {
-                            let point = self.draw_on(chunk, index + i, 0, self.below(&self.first));
-                            out[i] = sink.place(point, chunk, index + i, at + i);
-                        }
-                    }
-                } else {
-                    match self.attempt(chunk, index + i, 0, &self.first, word) {
-                        Err(Slot::Unused) => again.push(i),
-                        result => {
-                            let point = self.resolve(chunk, index + i, 0, result);
-                            out[i] = sink.place(point, chunk, index + i, at + i);
-                        }
-                    }
-                }
+        let eights = whole.iter().map(|f| u64::from_le_bytes(*f)).chain(std::iter::once(rest));
+        for (base, eight) in (0..).step_by(8).zip(eights) {
+            let mut raised = (eight | eight >> 1) & 0x0101_0101_0101_0101;
+            while raised != 0 {
+                suspects.push(base + raised.trailing_zeros() as usize / 8);
+                raised &= raised - 1;
+            }
+        }
+        let word = |i: usize| self.format.word(&blocks[i / per_block], i % per_block);
+        if !self.format.is_narrow() {
+            verdicts.extend(suspects.iter().map(|&i| self.top.first_look(self.format, &self.first.starts, word(i))));
+        }
+        for (nth, &i) in suspects.iter().enumerate() {
+            let place = |point| sink.place(point, chunk, index + i, at + i);
+            match self.top.slot(self.format.slot(word(i)), &self.first.starts) {
+                Slot::Unused => again.push(i),
+                Slot::Tail => out[i] = place(self.draw_on(chunk, index + i, 0, self.below(&self.first))),
+                Slot::Rectangle { column, .. } if self.format.is_narrow() => waiting.push((i, column as usize)),
+                // Under the shape, and the first pass left the right number. (Column 0 has the zero that counts once.)
+                Slot::Rectangle { is_interior: false, column: 1.., .. }
+                    if verdicts[nth] == Some(true) && flags[i] & 2 == 0 => {}
+                Slot::Rectangle { is_interior: false, .. } if verdicts[nth] == Some(false) => again.push(i),
+                Slot::Rectangle { .. } => match self.attempt(chunk, index + i, 0, &self.first, word(i)) {
+                    Ok(point) => out[i] = place(point),
+                    Err(_) => again.push(i),
+                },
             }
         }
 
@@ -130,6 +135,8 @@ impl Cover {
 struct Scratch {
     blocks: Box<[Block<Aes256>]>,
     flags: Box<[u8]>,
+    suspects: Vec<usize>,
+    verdicts: Vec<Option<bool>>,
     waiting: Vec<(usize, usize)>,
     again: Vec<usize>,
     addresses: Vec<Block<Aes256>>,
@@ -140,6 +147,8 @@ impl Scratch {
         Self {
             blocks: vec![Block::<Aes256>::default(); BATCH / 2].into_boxed_slice(),
             flags: vec![0; BATCH].into_boxed_slice(),
+            suspects: Vec::with_capacity(BATCH),
+            verdicts: Vec::with_capacity(BATCH),
             waiting: Vec::with_capacity(BATCH),
             again: Vec::with_capacity(BATCH),
             addresses: Vec::with_capacity(BATCH),
@@ -150,6 +159,8 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         self.flags.zeroize();
+        self.suspects.zeroize();
+        self.verdicts.zeroize();
         self.waiting.zeroize();
         self.again.zeroize();
         for block in self.blocks.iter_mut().chain(&mut self.addresses) {

@@ -13,9 +13,7 @@ type Blocks = [Block<Aes256>];
 /// Word `half` of a block.
 #[inline(always)]
 fn word(block: &Block<Aes256>, half: usize) -> u64 {
-    let b = &block.0;
-    let i = 8 * half;
-    u64::from_le_bytes([b[i], b[i + 1], b[i + 2], b[i + 3], b[i + 4], b[i + 5], b[i + 6], b[i + 7]])
+    u64::from_le_bytes(block.0.as_chunks().0[half])
 }
 
 /// Counter blocks `first`, `first + 1`, ... below 2^64.
@@ -72,7 +70,8 @@ pub(super) const NEAR: f64 = (1u64 << 50) as f64;
 /// In grid steps, x = X + r with X whole and |r| <= 1/2, both exact. Z lies in [d, d + 1] / 2^`fraction` for a whole d
 /// (the bits of a negative Z are complemented, so that its unknown bits point up as well). With r rounded to whole 2^-
 /// `fraction` steps, wrong by at most half a step, the sum plus one half lies in [e - 1/2, e + 3/2] steps, and rounds down
-/// to the same whole number throughout unless the low bits of e are all zeros or all ones: then the exact path decides.
+/// to the same whole number throughout unless the low bits of e are all zeros or all ones: then the exact path decides,
+/// and bit 1 of the flag says so.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+avx2+bmi1+bmi2", "x86_64+avx2+bmi1+bmi2"))]
 pub(super) fn reals(
     blocks: &Blocks,
@@ -89,7 +88,7 @@ pub(super) fn reals(
             let z = u64::from(entry & 0x7fff_ffff) << REAL_BITS | (word << 15) >> (64 - REAL_BITS);
             let (sum, unsure) = grid.add_bits(x[i], z, word >> 49 & 1);
             out[i] = sum;
-            flags[i] = (entry >> 31) as u8 | u8::from(unsure);
+            flags[i] = (entry >> 31) as u8 | u8::from(unsure) << 1;
         }
     }
 }

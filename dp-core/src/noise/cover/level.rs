@@ -38,7 +38,10 @@ impl Level {
         let slots = 1u32 << format.slot_bits;
         // Column 0 needs at least R / 2 rows.
         let columns = Columns::new(shape, format, 0, &BigUint::from(2 * slots), bits)?;
-        let fits = |rows: u32| columns.starts(&BigUint::from(rows)).map(|starts| starts[starts.len() - 1] < slots);
+        let fits = |rows: u32| match columns.total(rows) {
+            Some(total) => Some(total < slots),
+            None => columns.starts(&BigUint::from(rows)).map(|starts| starts[starts.len() - 1] < slots),
+        };
         let (mut good, mut bad) = (1, 2 * slots);
         while bad - good > 1 {
             let middle = good + (bad - good) / 2;
@@ -90,17 +93,26 @@ struct Columns {
     /// 2 f(t) (w + tau(t)) / w at each edge t. Where R times this is at most 1, the tail from t on fills at most half a
     /// slot, and the next level's columns, left edges included, fit in the slots that the tail slot opens.
     reach: Vec<Interval>,
+    /// Both, where they fit machine words: at the first precision.
+    quick: Vec<([u128; 2], [u128; 2])>,
 }
 
 impl Columns {
     /// `None` if the precision does not tell where to stop.
     fn new(shape: &dyn Shape, format: Format, first: u64, most_rows: &BigUint, bits: u64) -> Option<Self> {
         let width = power_of_two(format.width);
-        let mut columns = Self { format, first, edges: Vec::new(), reach: Vec::new() };
+        let mut columns = Self { format, first, edges: Vec::new(), reach: Vec::new(), quick: Vec::new() };
         for (i, edge) in shape.edges(format.width, first, bits).enumerate() {
             let t = integer(first + i as u64) * &width;
             let factor = if i == 0 { BigRational::one() } else { integer(2) * (&width + shape.tail(&t)) / &width };
-            columns.reach.push(edge.times_rational(&factor));
+            let reach = edge.times_rational(&factor);
+            let words = |x: &Interval| Some([x.lo.to_u128()?, x.hi.to_u128()?]);
+            if bits == BITS
+                && let (Some(edge), Some(reach)) = (words(&edge), words(&reach))
+            {
+                columns.quick.push((edge, reach));
+            }
+            columns.reach.push(reach);
             columns.edges.push(edge);
             if i > 0 && columns.ends_before(i, most_rows)? {
                 break;
@@ -139,6 +151,35 @@ impl Columns {
             }
             total = total.saturating_add(least.to_u32().unwrap_or(u32::MAX));
             starts.push(total);
+        }
+        None
+    }
+
+    /// The number of rectangles, by machine words; `None` where they do not tell or where `starts` would not either.
+    fn total(&self, rows: u32) -> Option<u32> {
+        let rows = u128::from(rows);
+        let mut total = 0u32;
+        for (i, (edge, reach)) in self.quick.iter().enumerate() {
+            let ceiling = |x: u128| x.checked_mul(rows).map(|x| (x >> BITS) + u128::from(x << (128 - BITS) != 0));
+            if i > 0 {
+                let (least, most) = (ceiling(reach[0])?, ceiling(reach[1])?);
+                match (least <= 1, most <= 1) {
+                    (true, true) => return Some(total),
+                    (true, false) => return None,
+                    _ => {}
+                }
+            }
+            let (least, most) = if self.first + i as u64 > 0 {
+                (ceiling(edge[0])?.max(1), ceiling(edge[1])?.max(1))
+            } else if self.format.is_narrow() {
+                (rows.div_ceil(2), rows.div_ceil(2))
+            } else {
+                (rows, rows)
+            };
+            if least != most {
+                return None;
+            }
+            total = total.saturating_add(least as u32);
         }
         None
     }

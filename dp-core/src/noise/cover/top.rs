@@ -1,7 +1,7 @@
 //! The top level in the form that the fast stages read: one word a slot, and a test for boundary rows.
 
 use super::kernel::{self, Grid};
-use super::{Format, Level, Slot, Split, power};
+use super::{Format, Level, Slot, Split, decide, power};
 use crate::noise::interval::Interval;
 use crate::noise::shape::Shape;
 use aes::Aes256;
@@ -84,6 +84,15 @@ impl Top {
             return if column == UNUSED & (flag - 1) { Slot::Unused } else { Slot::Tail };
         }
         Slot::Rectangle { column: column.into(), row: slot - starts[column as usize], is_interior: entry & flag == 0 }
+    }
+
+    /// The verdict on a wide word of a boundary row by what its own bits say, without branches; for other slots anything.
+    pub(crate) fn first_look(&self, format: Format, starts: &[u32], word: u64) -> Option<bool> {
+        let Self::Wide { slots, polynomials, band, .. } = self else { return None };
+        let split = format.split(word);
+        let column = (slots[split.slot as usize] & !(1 << 31)).min(polynomials.len() as u32 - 1) as usize;
+        let (over, unit) = self.over(format, column, split.slot.wrapping_sub(starts[column]), &split);
+        decide(over + 0.5 * unit, band + unit)
     }
 
     /// Whether a height of 64 bits in a narrow boundary row lies under the shape, unless they leave that open.
