@@ -58,10 +58,12 @@ impl Bessel {
 
     /// Nodes of at least so many bits, if they are worth keeping.
     fn kept(&self, bits: u64) -> Option<&Fourier> {
-        match bits {
-            ..=COARSE => Some(self.coarse.get_or_init(|| Fourier::new(&self.variance, COARSE))),
-            ..=FINE => Some(self.fine.get_or_init(|| Fourier::new(&self.variance, FINE))),
-            _ => None,
+        if bits <= COARSE {
+            Some(self.coarse.get_or_init(|| Fourier::new(&self.variance, COARSE)))
+        } else if bits <= FINE {
+            Some(self.fine.get_or_init(|| Fourier::new(&self.variance, FINE)))
+        } else {
+            None
         }
     }
 
