@@ -1,7 +1,7 @@
 //! The accountants against truths that were found without them.
 
 use serde_json::Value;
-use veilsum_dp_core::accounting::{Enclosure, Event, PldAccountant, calibrate, profile};
+use veilsum_dp_core::accounting::{Enclosure, Event, PldAccountant, RdpAccountant, calibrate, profile};
 use veilsum_dp_core::privacy::{Delta, Epsilon, Rational};
 use veilsum_dp_core::sensitivity::Neighbors;
 
@@ -191,5 +191,27 @@ fn a_contour_and_points_of_the_same_law_agree() {
             assert!(general.lo() <= exact.hi() && exact.lo() <= general.hi() + 1e-11, "{exact:?} {general:?}");
             assert!(general.hi() - general.lo() <= 1.1e-3 * exact.hi(), "{rate} {sigma} {delta}: {general:?}");
         }
+    }
+}
+
+#[test]
+fn renyi_divergences_of_a_sampled_gaussian() {
+    let mut accountant = RdpAccountant::new(Neighbors::AddRemove);
+    accountant.compose(&poisson("1/100", 2.5), 50).expect("accountable");
+    // Mironov, Talwar and Zhang 2019's quantity, as published to nine digits.
+    for (alpha, truth) in [
+        (5.0, 2.180_756_56e-3),
+        (50.0, 2.384_603_75e-2),
+        (100.0, 167.416_308),
+        (1.5, 6.500_708_97e-4),
+        (2.5, 1.085_418_06e-3),
+    ] {
+        let found = accountant.divergence(alpha).expect("an order");
+        assert!((found / truth - 1.0).abs() < 5e-9, "{alpha}: {found} and {truth}");
+    }
+    let tight = composed(Neighbors::AddRemove, &[(poisson("1/100", 2.5), 50)]);
+    for delta in [1e-3, 1e-6, 1e-12] {
+        let loose = accountant.epsilon(delta).expect("a delta").hi();
+        assert!(loose >= tight.epsilon(delta).expect("a delta").lo());
     }
 }

@@ -10,9 +10,11 @@ mod law;
 mod logarithm;
 mod pld;
 pub mod profile;
+mod rdp;
 mod step;
 pub mod zcdp;
 
 pub use enclosure::Enclosure;
 pub use event::Event;
 pub use pld::PldAccountant;
+pub use rdp::{RdpAccountant, ZcdpAccountant};

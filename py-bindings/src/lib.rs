@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 
+mod accounting;
 mod array;
 mod choice;
 mod crypto;
@@ -18,6 +19,8 @@ mod table;
 mod _core {
     use super::*;
 
+    #[pymodule_export]
+    use super::accounting::{PldAccountant, RdpAccountant, ZcdpAccountant, calibrate_sigma, calibrate_steps};
     #[pymodule_export]
     use super::choice::{RandomizedResponse, ReportNoisyMax, SparseVector};
     #[pymodule_export]

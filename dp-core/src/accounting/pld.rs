@@ -23,7 +23,13 @@ const NAME: &str = "the PLD accountant";
 /// Composes events and answers with enclosures of the tight (epsilon, delta) curve.
 ///
 /// The events must have been chosen beforehand. For a budget that is spent adaptively, a ledger has a filter: a privacy
-/// loss distribution cannot be one, because stopping when a composed curve crosses a target is not valid in general.
+/// loss distribution cannot be one, because stopping when a composed curve crosses a target is not valid in general. So
+/// nothing turns this accountant into a filter:
+///
+/// ```compile_fail,E0277
+/// use veilsum_dp_core::{accounting::{PldAccountant, filter::RenyiFilter}, sensitivity::Neighbors};
+/// let filter = RenyiFilter::from(PldAccountant::new(Neighbors::AddRemove));
+/// ```
 ///
 /// ```
 /// use veilsum_dp_core::accounting::{Event, PldAccountant};
@@ -364,4 +370,19 @@ fn delta_of(all: &[Component], smoothing: f64, epsilon: f64) -> Option<Interval>
     let saddle = saddle_of_epsilon(all, epsilon)?;
     let contour = Contour::new(all, smoothing, saddle.tilt, epsilon, saddle.log_delta)?;
     Some(contour.delta(epsilon).clamp(0.0, 1.0))
+}
+
+/// An upper bound on the Renyi divergence of order alpha > 1 of one Poisson-subsampled Gaussian: ln M(alpha - 1) over
+/// alpha - 1, the larger of the two directions.
+pub(crate) fn sampled_divergence(sigma: Interval, rate: Interval, alpha: f64) -> f64 {
+    let tilt = alpha - 1.0;
+    let at = |direction| {
+        let law = SampledGaussian { sigma: sigma.mid(), rate: rate.mid(), direction };
+        let moment = Component::Sampled(law, 1.0).moment(tilt);
+        // alpha - 1 is itself rounded; ln M grows at the rate of the tilted mean.
+        let doubt = moment.error + 4.0 * f64::EPSILON * (moment.log.abs() + alpha * moment.mean.abs());
+        ((moment.log.max(0.0) + doubt) / tilt).next_up()
+    };
+    let both = at(Direction::Remove).max(at(Direction::Add));
+    if both.is_nan() { f64::INFINITY } else { both }
 }

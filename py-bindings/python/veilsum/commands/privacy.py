@@ -1,0 +1,70 @@
+"""``veilsum epsilon`` and ``calibrate``: what a training run costs, and how much noise a budget needs."""
+
+import argparse
+import json
+from fractions import Fraction
+from typing import Any
+
+from .. import accounting
+from .._errors import ArgumentError
+
+
+def register(subparsers: Any) -> None:
+    """Add ``epsilon`` and ``calibrate``."""
+    epsilon = subparsers.add_parser("epsilon", help="enclose epsilon of repeated, possibly subsampled Gaussian noise")
+    epsilon.add_argument("--sigma", type=float, required=True, help="noise multiplier: standard deviation over sensitivity")
+    _run(epsilon)
+    epsilon.add_argument("--group", type=int, nargs="*", default=[], metavar="K", help="also for groups of K (unsampled)")
+    epsilon.set_defaults(run=run_epsilon)
+
+    calibrate = subparsers.add_parser("calibrate", help="the least noise multiplier that certainly meets a budget")
+    calibrate.add_argument("--epsilon", type=float, required=True, help="the budget's epsilon, > 0")
+    _run(calibrate)
+    calibrate.set_defaults(run=run_calibrate)
+
+
+def _run(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--rate", type=Fraction, default=Fraction(1), help="Poisson sampling rate, such as 256/60000")
+    command.add_argument("--steps", type=int, default=1, help="how often it runs")
+    command.add_argument("--delta", type=float, required=True, help="in (0, 1)")
+    command.add_argument("--neighbors", default="add-remove", help="add-remove, replace-one or zero-out")
+    command.add_argument("--json", action="store_true", help="print the answer as JSON")
+
+
+def _event(arguments: argparse.Namespace, sigma: float) -> accounting.Event:
+    event = accounting.gaussian(sigma)
+    return event if arguments.rate == 1 else accounting.poisson_sampled(arguments.rate, event)
+
+
+def run_epsilon(arguments: argparse.Namespace) -> None:
+    """Print the enclosure of epsilon, and of groups on request."""
+    accountant = accounting.PldAccountant(neighbors=arguments.neighbors)
+    accountant.compose(_event(arguments, arguments.sigma), arguments.steps)
+    found = accountant.epsilon(arguments.delta)
+    answer: dict[str, Any] = {"epsilon": [found.lo, found.hi], "delta": arguments.delta}
+    lines = [f"epsilon {found} at delta {arguments.delta:g}"]
+    if arguments.group and arguments.rate != 1:
+        raise ArgumentError(f"rate is {arguments.rate}: groups are accounted without sampling alone, so leave --group out")
+    for size in arguments.group:
+        if size < 1:
+            raise ArgumentError(f"group is {size}: it must be a whole number >= 1")
+        # A group of k moves the sum k times as far: the noise multiplier shrinks by k.
+        group = accounting.PldAccountant(neighbors=arguments.neighbors)
+        event = accounting.gaussian(Fraction(arguments.sigma) / size)
+        of_group = group.compose(event, arguments.steps).epsilon(arguments.delta)
+        answer.setdefault("groups", {})[str(size)] = [of_group.lo, of_group.hi]
+        lines.append(f"epsilon {of_group} for groups of {size}")
+    print(json.dumps(answer) if arguments.json else "\n".join(lines))
+
+
+def run_calibrate(arguments: argparse.Namespace) -> None:
+    """Print the least sigma."""
+    sigma = accounting.calibrate(
+        lambda sigma: _event(arguments, sigma),
+        epsilon=arguments.epsilon,
+        delta=arguments.delta,
+        steps=arguments.steps,
+        neighbors=arguments.neighbors,
+    )
+    budget = {"sigma": sigma, "epsilon": arguments.epsilon, "delta": arguments.delta}
+    print(json.dumps(budget) if arguments.json else f"sigma {sigma!r} meets epsilon {arguments.epsilon:g}")
