@@ -1,7 +1,8 @@
 """Private tables beside their peers: the same table, the same bounding, one run.
 
 10^7 rows of 10^6 people in 100 groups: sum, mean, count and three quantiles by group, at most ten rows a person.
-DuckDB computes the same with the same bounding and *no privacy*; OpenDP the sums and counts its Polars path can express.
+DuckDB computes the same with the same bounding and *no privacy*. OpenDP computes counts and sums alone, and is not asked
+to bound anyone's rows.
 Each peer has a virtual environment of its own. ``ROWS=100000`` runs a small version.
 """
 
@@ -41,15 +42,11 @@ OPENDP = """
 import json, sys, time, numpy as np, polars as pl, opendp.prelude as dp
 dp.enable_features("contrib")
 t = pl.LazyFrame(dict(np.load(sys.argv[1]))); limit = int(sys.argv[2])
-keys = pl.LazyFrame({"g": list(range(100))}, schema_overrides={"g": pl.Int64})
 started = time.perf_counter()
 context = dp.Context.compositor(
-    data=t, privacy_unit=dp.unit_of(contributions=limit, identifier="person") if False else dp.unit_of(contributions=limit),
-    privacy_loss=dp.loss_of(epsilon=6.0), split_evenly_over=1,
+    data=t, privacy_unit=dp.unit_of(contributions=limit), privacy_loss=dp.loss_of(epsilon=6.0), split_evenly_over=1,
     margins=[dp.polars.Margin(by=["g"], invariant="keys", max_length=int(sys.argv[3]))])
-query = context.query().group_by("g").agg(
-    dp.len(), pl.col("x").fill_null(0.0).fill_nan(0.0).dp.sum((0.0, 100.0)),
-    *[pl.col("x").fill_null(0.0).fill_nan(0.0).dp.quantile(q, [float(c) for c in range(101)]).alias(f"q{q}") for q in (0.25, 0.5, 0.75)])
+query = context.query().group_by("g").agg(dp.len(), pl.col("x").fill_null(0.0).fill_nan(0.0).dp.sum((0.0, 100.0)))
 frame = query.release().collect().sort("g")
 seconds = time.perf_counter() - started
 print(json.dumps({"seconds": seconds, "count": frame["len"].to_list(), "sum": frame["x"].to_list()}))
@@ -69,7 +66,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "table.npz"
         np.savez(path, **table)
-        for name, code in (("duckdb, not private", DUCKDB), ("opendp, no bounding", OPENDP)):
+        for name, code in (("duckdb, not private", DUCKDB), ("opendp, count, sum", OPENDP)):
             results[name] = peer(name.split(",")[0], code, path)
     report(results)
 
