@@ -1,4 +1,5 @@
 //! Accounting: what happened, and what it adds up to.
+#![doc = include_str!("../docs/accounting.md")]
 
 pub mod calibrate;
 mod enclosure;
