@@ -24,6 +24,7 @@ PUBLIC_PARAMETERS: tuple[tuple[str, str, str], ...] = (
     ("sites", "1 to 6", "the experiment's design: six sites"),
     ("visits", "0 to 10 a year", "chosen here; years with more count as 10, a bias that no interval shows"),
     ("rows a person", "at most 3", "most people were enrolled for three years; further years are left out"),
+    ("groups a person", "1 site, 1 plan", "the experiment's design; a further plan would be left out"),
     ("age", "0 to 67 years", "the experiment enrolled people under 62, for at most five years"),
     ("coinsurance", "0 to 100 %", "the experiment's design"),
     ("schooling", "0 to 25 years", "the length of a full education"),

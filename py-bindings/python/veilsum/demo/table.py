@@ -32,6 +32,7 @@ def publish(frame: pd.DataFrame, ledger: Ledger, *, epsilon: float, delta: float
         unit="zper",
         neighbors="add-remove",
         max_contributions=ROWS_A_PERSON,
+        max_groups=1,  # by the experiment's design a family keeps its site and its plan
         epsilon=epsilon,
         delta=delta,
         ledger=ledger,
