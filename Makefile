@@ -16,7 +16,7 @@ help:
 	@echo "make demo     build, install, and run the main job on real data"
 	@echo "make test     every test: format, lints, Rust, fuzz seeds, Python"
 	@echo "make deep     long proofs: fuzzing, 10^8 draws, kill loops (MINUTES=$(MINUTES) a fuzz target)"
-	@echo "make bench-X  X in noise, accounting, queries, crypto, federated: ours beside the peers"
+	@echo "make bench-X  X in noise, accounting, queries, ledger, crypto, federated: ours beside the peers"
 	@echo "make figures  accuracy against epsilon"
 
 # ---- what the machine must have -----------------------------------------------------------------

@@ -1,10 +1,12 @@
 //! Benchmarks of the veilsum crates: `veilsum-benches GROUP`. `benches/peers/GROUP.py` runs them beside their peers.
 
+mod ledger;
 mod noise;
 
 fn main() {
     match std::env::args().nth(1).as_deref() {
+        Some("ledger") => ledger::run(),
         Some("noise") => noise::run(),
-        _ => eprintln!("usage: veilsum-benches GROUP, with GROUP one of: noise"),
+        _ => eprintln!("usage: veilsum-benches GROUP, with GROUP one of: ledger, noise"),
     }
 }

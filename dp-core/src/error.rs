@@ -68,6 +68,9 @@ pub enum Error {
         /// The row that it belongs to.
         row: u64,
     },
+    /// Noise is switched off on this thread. Nothing was spent.
+    #[error("noise is switched off on this thread, so releases are NOT PRIVATE: a ledger's file does not record them")]
+    LedgerNoiseless,
     /// A ledger was opened under a policy that is not its own.
     #[error(
         "the ledger was made with {field} {stored} and not {asked}: it protects something else, so use another file"

@@ -26,6 +26,9 @@
 //! # Ok::<(), veilsum_dp_core::Error>(())
 //! ```
 
+#[doc = include_str!("../docs/ledger.md")]
+pub mod format {}
+
 mod book;
 mod budget;
 mod memory;

@@ -3,15 +3,23 @@
 //! `fuzz_targets/` hands them to libFuzzer; `tests/seeds.rs` replays `seeds/<target>/` through them on a stable
 //! toolchain, so that what fuzzing once found stays found.
 
+mod ledger;
 mod mechanism;
 
+pub use ledger::ledger;
 pub use mechanism::mechanism;
 
 /// A target: its name, which is also the folder of its seeds, and its body.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: &[Target] = &[("mechanism", mechanism), ("partial", partial), ("rational", rational)];
+#[rustfmt::skip]
+pub const TARGETS: &[Target] = &[
+    ("ledger", ledger),
+    ("mechanism", mechanism),
+    ("partial", partial),
+    ("rational", rational),
+];
 
 /// Parsing a number never panics, and what parses prints to something that parses to the same number.
 pub fn rational(data: &[u8]) {

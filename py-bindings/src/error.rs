@@ -20,6 +20,11 @@ pub(crate) fn core(error: Error) -> PyErr {
         Error::Entropy => "EntropyError",
         Error::BudgetExceeded { .. } | Error::Exhausted { .. } => "BudgetExceeded",
         Error::UnsupportedEvent { .. } => "UnsupportedEvent",
+        Error::LedgerKey { .. }
+        | Error::LedgerPolicy { .. }
+        | Error::LedgerNoiseless
+        | Error::LedgerFile { .. }
+        | Error::LedgerDamaged { .. } => "LedgerError",
         _ => "ArgumentError",
     };
     exception(class, error.to_string())

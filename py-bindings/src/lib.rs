@@ -10,6 +10,7 @@ mod enclosure;
 mod error;
 mod event;
 mod federated;
+mod ledger;
 mod mechanism;
 mod noiseless;
 mod number;
@@ -29,6 +30,8 @@ mod _core {
     use super::event::Event;
     #[pymodule_export]
     use super::federated::{DistributedNoise, Round, RoundConfig, simulate};
+    #[pymodule_export]
+    use super::ledger::{Ledger, ledger_quiesce, ledger_resume};
     #[pymodule_export]
     use super::mechanism::{DiscreteGaussian, DiscreteLaplace, Gaussian, Laplace, Skellam};
     #[pymodule_export]

@@ -13,6 +13,7 @@ use super::record::Head;
 use super::store::{self, Audit, Store};
 use super::{Amount, Answer, Entry, Ledger, Policy, Receipt, Spend};
 use crate::Error;
+use crate::mechanism::noiseless::is_noiseless;
 use connection::{Access, Connected};
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::{Path, PathBuf};
@@ -21,7 +22,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockW
 /// A ledger in a file.
 ///
 /// Every call sees what all processes have committed before it. After a fork the child leaves the inherited connection
-/// alone and opens its own; a process with several threads must hold [`quiesce`] across the fork.
+/// alone and opens its own; a process with several threads must hold [`quiesce`] across the fork. While noise is switched
+/// off for tests, spending is refused.
 ///
 /// ```
 /// # let folder = std::env::temp_dir().join(format!("veilsum-doc-{}", std::process::id()));
@@ -162,10 +164,12 @@ impl Ledger for SqliteLedger {
     }
 
     fn spend(&self, spend: &Spend) -> Result<Receipt, Error> {
+        refuse_noiseless()?;
         store::spend(self, spend)
     }
 
     fn release(&self, spend: &Spend, mechanism: &mut dyn FnMut() -> Result<Vec<u8>, Error>) -> Result<Answer, Error> {
+        refuse_noiseless()?;
         store::release(self, spend, mechanism)
     }
 
@@ -204,6 +208,10 @@ impl Ledger for SqliteLedger {
             format::catch_up(connection, book).map(|()| (false, ()))
         })
     }
+}
+
+fn refuse_noiseless() -> Result<(), Error> {
+    if is_noiseless() { Err(Error::LedgerNoiseless) } else { Ok(()) }
 }
 
 /// Held for reading by every call on a ledger, and for writing across a fork.

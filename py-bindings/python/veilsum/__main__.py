@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from . import VeilsumError, __version__
-from .commands import demo, privacy, sealing
+from .commands import demo, ledger, privacy, sealing
 
 
 def parser() -> argparse.ArgumentParser:
@@ -16,7 +16,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="veilsum", description="Publish sums without publishing people.")
     top.add_argument("--version", action="version", version=f"veilsum {__version__}")
     subparsers = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for module in (demo, privacy, sealing):
+    for module in (demo, ledger, privacy, sealing):
         module.register(subparsers)
     return top
 

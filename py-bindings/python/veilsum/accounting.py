@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from ._core import (
     Enclosure,
     Event,
+    Ledger,
     PldAccountant,
     RdpAccountant,
     ZcdpAccountant,
@@ -27,6 +28,7 @@ __all__ = [
     "BudgetExceeded",
     "Enclosure",
     "Event",
+    "Ledger",
     "PldAccountant",
     "RdpAccountant",
     "ZcdpAccountant",
