@@ -32,7 +32,7 @@ PUBLIC_PARAMETERS: tuple[tuple[str, str, str], ...] = (
     ("chronic diseases", "0 to 60", "the published scale of the index"),
     ("income", "up to 30,000 (1973 dollars)", "the published top code"),
     ("family size", "1 to 15", "chosen here"),
-    ("test people", "1 in 5, by a hash of the person's number", "declared public; they take no part in training"),
+    ("test people", "whose number is a multiple of 5", "declared public; they take no part in training"),
 )
 
 
