@@ -24,7 +24,7 @@ pub(crate) fn run() {
 
     let mut seconds = vec![Vec::new(); 1 + modes.len()];
     for _ in 0..ROUNDS {
-        seconds[0].push(timed(|| drop(ledger.spend(&spend).expect("within the budget"))));
+        seconds[0].push(timed(|| _ = ledger.spend(&spend).expect("within the budget")));
         for (connection, seconds) in plain.iter().zip(&mut seconds[1..]) {
             seconds.push(timed(|| {
                 connection
