@@ -90,5 +90,6 @@ bench-%: install
 	$(PY) benches/peers/$*.py
 
 .PHONY: figures
-figures: install $(VENV)/tested
+figures: install
+	$(PY) -m pip install --quiet --group py-bindings/pyproject.toml:figures
 	$(PY) benches/figures.py

@@ -5,6 +5,7 @@
 use crate::aead::Suite;
 use crate::cobblestone;
 use crate::error::Error;
+use crate::identity::{Identity, Seeds};
 use crate::key::Key;
 use crate::secret::Secret;
 use crate::threads::Threads;
@@ -13,6 +14,23 @@ use crate::threads::Threads;
 /// and serve nothing else.
 pub fn key_from_secret(secret: Secret<32>, suite: Suite) -> Key {
     Key::from_secret(secret, suite)
+}
+
+/// The secret bytes of an identity, for storage under a key of the caller's.
+pub fn identity_to_secret(identity: &Identity) -> Secret<96> {
+    let seeds = identity.seeds();
+    Secret::filled_by(|bytes: &mut [u8; 96]| {
+        bytes[..32].copy_from_slice(seeds.signing.expose());
+        bytes[32..64].copy_from_slice(seeds.xwing.expose());
+        bytes[64..].copy_from_slice(seeds.x25519.expose());
+    })
+}
+
+/// The identity whose secret bytes these are.
+pub fn identity_from_secret(secret: &Secret<96>) -> Identity {
+    let part =
+        |at: usize| Secret::filled_by(|bytes: &mut [u8; 32]| bytes.copy_from_slice(&secret.expose()[at..at + 32]));
+    Identity::from_seeds(Seeds { signing: part(0), xwing: part(32), x25519: part(64) })
 }
 
 /// Encrypts `data` as raw C2SP Cobblestone-256 bytes, `salt || commitment || chunks`.

@@ -76,11 +76,22 @@ impl From<Peer> for Member {
 /// assert!(PeerSet::verify(&signed, coordinator.peer(), Some(4)).is_err()); // a newer one was seen
 /// # Ok::<(), veilsum_crypto::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct PeerSet {
     number: Option<u64>,
     members: BTreeMap<PeerId, Member>,
+    /// As they were given; a list that was verified is in the order of ids.
+    order: Vec<PeerId>,
 }
+
+/// The order in which peers were given does not count.
+impl PartialEq for PeerSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number && self.members == other.members
+    }
+}
+
+impl Eq for PeerSet {}
 
 impl PeerSet {
     /// The peers that were given, each once, without roles and always valid.
@@ -90,8 +101,14 @@ impl PeerSet {
 
     /// The members that were given; of two entries for one peer, the later.
     pub fn of(members: impl IntoIterator<Item = Member>) -> Self {
-        let members = members.into_iter().map(|member| (member.peer.id(), member)).collect();
-        Self { number: None, members }
+        let (mut by_id, mut order) = (BTreeMap::new(), Vec::new());
+        for member in members {
+            let id = member.peer.id();
+            if by_id.insert(id, member).is_none() {
+                order.push(id);
+            }
+        }
+        Self { number: None, members: by_id, order }
     }
 
     /// The peer of this name, if it may send at `now`.
@@ -106,18 +123,18 @@ impl PeerSet {
 
     /// Only those with this role.
     pub fn with_role(&self, role: &Role) -> Self {
-        let members = self.members.iter().filter(|(_, member)| member.roles.contains(role));
-        Self { number: self.number, members: members.map(|(id, member)| (*id, member.clone())).collect() }
+        let members = self.members().filter(|member| member.roles.contains(role)).cloned();
+        Self { number: self.number, ..Self::of(members) }
     }
 
-    /// Every member, in the order of their peers' ids.
+    /// Every member, in the order in which they were given; those of a signed list are in the order of their ids.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
-        self.members.values()
+        self.order.iter().filter_map(|id| self.members.get(id))
     }
 
-    /// Every peer, in the order of their ids.
+    /// Every peer, in the same order.
     pub fn iter(&self) -> impl Iterator<Item = &Peer> {
-        self.members.values().map(|member| &member.peer)
+        self.members().map(|member| &member.peer)
     }
 
     /// How many there are.
@@ -197,7 +214,8 @@ impl PeerSet {
             members.insert(id, member);
         }
         left.end("the list of peers goes on after its end")?;
-        Ok(Self { number: Some(number), members })
+        let order = members.keys().copied().collect();
+        Ok(Self { number: Some(number), members, order })
     }
 }
 

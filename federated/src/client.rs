@@ -13,6 +13,8 @@ mod seat;
 mod snapshot;
 
 pub use party::Party;
+#[cfg(test)]
+pub(crate) use party::seed_of_graph;
 pub(crate) use party::{graph_seed, rotation};
 pub use seat::Seat;
 

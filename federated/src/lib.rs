@@ -21,6 +21,7 @@
 //! - [`noise_share`]: distributed differential privacy
 //! - [`coin`]: public randomness among clients, for sparse graphs
 //! - [`strategy`]: averaging, and what cannot run under masks
+//! - [`hazmat`]: the parts on their own, for measurements
 //! - [`protocol`] and [`threat_model`]: the specification, and what is promised to whom
 //!
 //! What it does *not* do: move bytes (it opens no socket and reads no clock), hide who takes part, stop a client from
@@ -31,6 +32,7 @@ pub mod client;
 pub mod coin;
 mod encoding;
 mod error;
+pub mod hazmat;
 mod keys;
 mod mask;
 pub mod memory;
@@ -41,6 +43,8 @@ pub mod round;
 pub mod server;
 mod shamir;
 pub mod strategy;
+#[cfg(test)]
+mod vectors;
 mod wire;
 
 #[doc = include_str!("../docs/protocol.md")]

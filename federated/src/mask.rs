@@ -53,10 +53,9 @@ pub(crate) fn apply<L: Lane>(sum: &mut [L], masks: &[Mask]) {
             for part in lanes.chunks_mut(BURST / L::BYTES) {
                 let bytes = &mut burst[..part.len() * L::BYTES];
                 stream.write_keystream(bytes);
-                let words = bytes.chunks_exact(L::BYTES).map(L::read);
                 match mask.sign {
-                    Sign::Plus => part.iter_mut().zip(words).for_each(|(lane, word)| *lane = lane.plus(word)),
-                    Sign::Minus => part.iter_mut().zip(words).for_each(|(lane, word)| *lane = lane.minus(word)),
+                    Sign::Plus => L::add_words(part, bytes),
+                    Sign::Minus => L::subtract_words(part, bytes),
                 }
             }
         }
@@ -78,7 +77,7 @@ mod tests {
         apply(&mut tiled, &[mask(7, Sign::Plus)]);
         let mut whole = vec![0_u8; count * 4];
         Ctr128BE::<Aes256>::new(&[7; 32].into(), &[0; 16].into()).write_keystream(&mut whole);
-        let expected: Vec<u32> = whole.chunks_exact(4).map(u32::read).collect();
+        let expected: Vec<u32> = whole.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
         assert_eq!(tiled, expected);
     }
 

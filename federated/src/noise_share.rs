@@ -72,8 +72,9 @@ impl NoisePlan {
         let (squared_l2, l1) = norm_bounds(top, dimension);
         let honest = shape.least_survivors() - shape.corrupt;
         let total = calibrated_variance(&promise, l1, squared_l2)?;
-        // Rounded up, so that the sum over the honest is never short.
-        let share_variance = (total / f64::from(honest)).next_up();
+        // Rounded up, so that the sum over the honest is never short, and to 20 bits, so that machines whose logarithms
+        // differ in the last place agree on the round.
+        let share_variance = f64::from_bits(((total / f64::from(honest)).to_bits() | 0xFFFF_FFFF) + 1);
         // Fails here, at setup, if the sampler does not reach so far: the grid is then far finer than the noise.
         Skellam::new(&Positive::from_f64(
             "the variance of a client's share of the noise, in grid steps",

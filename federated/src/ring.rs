@@ -11,9 +11,11 @@ pub const MAX_BITS: u32 = 62;
 /// A machine word that carries residues.
 pub(crate) trait Lane: Copy + Default + Send + Sync + Eq + 'static {
     const BYTES: usize;
-    fn read(bytes: &[u8]) -> Self;
+    /// Adds the little-endian words of `bytes`.
+    fn add_words(lanes: &mut [Self], bytes: &[u8]);
+    /// Takes them away.
+    fn subtract_words(lanes: &mut [Self], bytes: &[u8]);
     fn plus(self, other: Self) -> Self;
-    fn minus(self, other: Self) -> Self;
     fn from_signed(value: i64) -> Self;
     fn to_u64(self) -> u64;
     fn from_u64(value: u64) -> Self;
@@ -23,19 +25,24 @@ macro_rules! lane {
     ($word:ty) => {
         impl Lane for $word {
             const BYTES: usize = size_of::<$word>();
-            #[inline(always)]
-            fn read(bytes: &[u8]) -> Self {
-                let mut word = [0; size_of::<$word>()];
-                word.copy_from_slice(bytes);
-                Self::from_le_bytes(word)
+            // Chunks of known size let the compiler use the widest registers there are.
+            fn add_words(lanes: &mut [Self], bytes: &[u8]) {
+                let words = bytes.as_chunks::<{ size_of::<$word>() }>().0;
+                lanes
+                    .iter_mut()
+                    .zip(words)
+                    .for_each(|(lane, word)| *lane = lane.wrapping_add(<$word>::from_le_bytes(*word)));
+            }
+            fn subtract_words(lanes: &mut [Self], bytes: &[u8]) {
+                let words = bytes.as_chunks::<{ size_of::<$word>() }>().0;
+                lanes
+                    .iter_mut()
+                    .zip(words)
+                    .for_each(|(lane, word)| *lane = lane.wrapping_sub(<$word>::from_le_bytes(*word)));
             }
             #[inline(always)]
             fn plus(self, other: Self) -> Self {
                 self.wrapping_add(other)
-            }
-            #[inline(always)]
-            fn minus(self, other: Self) -> Self {
-                self.wrapping_sub(other)
             }
             #[inline(always)]
             fn from_signed(value: i64) -> Self {

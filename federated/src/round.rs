@@ -108,6 +108,7 @@ impl Setup {
     /// round is never weakened to fit.
     pub fn check(self) -> Result<RoundConfig, Error> {
         let shape = self.shape()?;
+        let setup = self.clone();
         if !(1..=MAX_DIMENSION).contains(&self.dimension) {
             return Err(Error::parameter("dimension", self.dimension, "between 1 and 2^28"));
         }
@@ -147,6 +148,7 @@ impl Setup {
             ),
         })?;
         Ok(RoundConfig {
+            setup,
             shape,
             dimension: self.dimension,
             clip: self.clip,
@@ -202,6 +204,7 @@ fn ring_bits(signal: u128, room: f64) -> Option<u32> {
 /// A checked round: every party has the same one, and their messages say so.
 #[derive(Clone, Debug)]
 pub struct RoundConfig {
+    setup: Setup,
     shape: Shape,
     dimension: usize,
     clip: f64,
@@ -213,7 +216,20 @@ pub struct RoundConfig {
     bits: u32,
 }
 
+/// Equal where every party would agree that it is the same round.
+impl PartialEq for RoundConfig {
+    fn eq(&self, other: &Self) -> bool {
+        self.canonical() == other.canonical()
+    }
+}
+
 impl RoundConfig {
+    /// What was asked for.
+    #[must_use]
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
     /// Neighbours, thresholds and assumed losses.
     #[must_use]
     pub fn shape(&self) -> &Shape {

@@ -16,12 +16,15 @@ const ORDER: usize = 65_535;
 type Block = [u16; 16];
 
 /// One share of a 32-byte seed: the value of its sixteen polynomials at a public point.
-pub(crate) type Share = Zeroizing<[u8; 32]>;
+pub type Share = Zeroizing<[u8; 32]>;
 
 /// Splits `seed` so that any `threshold` of the shares rebuild it and fewer say nothing.
 ///
-/// `points` are distinct and non-zero, `threshold` is between 1 and their number; the caller's parameters say so.
-pub(crate) fn split(seed: &[u8; 32], threshold: usize, points: &[u16]) -> Result<Vec<Share>, Error> {
+/// `points` are distinct and non-zero, and `threshold` is between 1 and their number: that is the caller's duty.
+///
+/// # Errors
+/// [`Error::Entropy`].
+pub fn split(seed: &[u8; 32], threshold: usize, points: &[u16]) -> Result<Vec<Share>, Error> {
     let mut random = Zeroizing::new(vec![0_u8; 32 * (threshold - 1)]);
     getrandom::fill(&mut random)?;
     let mut coefficients: Vec<Block> = Vec::with_capacity(threshold);
@@ -33,7 +36,7 @@ pub(crate) fn split(seed: &[u8; 32], threshold: usize, points: &[u16]) -> Result
 }
 
 /// The Lagrange weights that turn values at `points` into the value at zero. All of it is public.
-pub(crate) fn weights(points: &[u16]) -> Vec<u16> {
+pub fn weights(points: &[u16]) -> Vec<u16> {
     let field = public_field();
     points
         .iter()
@@ -49,7 +52,7 @@ pub(crate) fn weights(points: &[u16]) -> Vec<u16> {
 }
 
 /// Rebuilds a seed from shares and the [`weights`] of their points, in the same order.
-pub(crate) fn rebuild<'a>(shares: impl IntoIterator<Item = &'a [u8; 32]>, weights: &[u16]) -> Zeroizing<[u8; 32]> {
+pub fn rebuild<'a>(shares: impl IntoIterator<Item = &'a [u8; 32]>, weights: &[u16]) -> Zeroizing<[u8; 32]> {
     let mut sum: Block = [0; 16];
     for (share, &weight) in shares.into_iter().zip(weights) {
         let term = times_public(block(share), weight);

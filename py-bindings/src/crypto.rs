@@ -106,7 +106,7 @@ fn holds_secrets(class: &str) -> PyErr {
 /// veilsum._errors.Rejected: the message was not accepted
 #[pyclass(frozen, module = "veilsum.crypto")]
 #[derive(Debug)]
-pub(crate) struct Key(veilsum_crypto::Key);
+pub(crate) struct Key(pub(crate) veilsum_crypto::Key);
 
 #[pymethods]
 impl Key {

@@ -1,9 +1,12 @@
 //! `veilsum.federated`: rounds of secure aggregation.
 
 mod config;
+mod local_key;
+mod parties;
 mod round;
 
 pub(crate) use config::{DistributedNoise, RoundConfig};
+pub(crate) use parties::{ClientCore, ServerCore};
 pub(crate) use round::{Round, simulate};
 
 use crate::error;

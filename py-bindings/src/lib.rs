@@ -29,7 +29,7 @@ mod _core {
     #[pymodule_export]
     use super::event::Event;
     #[pymodule_export]
-    use super::federated::{DistributedNoise, Round, RoundConfig, simulate};
+    use super::federated::{ClientCore, DistributedNoise, Round, RoundConfig, ServerCore, simulate};
     #[pymodule_export]
     use super::ledger::{Ledger, ledger_quiesce, ledger_resume};
     #[pymodule_export]

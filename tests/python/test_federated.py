@@ -1,12 +1,23 @@
 """Secure aggregation from Python: exact sums, dropouts, refusals, and noise that is what it says."""
 
+import base64
 import itertools
+import json
+import pickle
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import veilsum as vs
 from veilsum.federated import DistributedNoise, RoundConfig, simulate
+
+sys.path.insert(0, str(Path(__file__).parent))
+import federated_client  # noqa: E402
 
 STAGES = ["advertise", "share", "upload", "confirm", "unmask"]
 
@@ -196,3 +207,176 @@ def test_records_are_clipped_one_by_one() -> None:
 def test_progress_and_long_rounds(capsys: pytest.CaptureFixture[str]) -> None:
     simulate(rows(), six(), progress=True)
     assert "round" in capsys.readouterr().err
+
+
+# ---- byte by byte
+
+
+def people(n: int) -> list[vs.crypto.Identity]:
+    return [vs.crypto.Identity.generate() for _ in range(n)]
+
+
+def drive(clients: dict, server: vs.federated.Server, updates: dict, lost: dict[int, str] | None = None) -> vs.federated.Round:
+    """Run every stage; ``lost`` as in simulate."""
+    lost, to = lost or {}, dict.fromkeys(clients, b"")
+    for number, stage in enumerate(STAGES):
+        for i in to:
+            if i in lost and STAGES.index(lost[i]) <= number:
+                continue
+            client = clients[i]
+            if stage == "advertise":
+                msg = client.advertise()
+            elif stage == "upload":
+                msg = client.upload(to[i], updates[i])
+            else:
+                msg = getattr(client, stage)(to[i])
+            server.receive(i, msg)
+        to = server.finish_stage()
+    return server.result()
+
+
+def test_stage_by_stage() -> None:
+    cfg, ids, updates = six(), people(6), rows()
+    roster = vs.crypto.PeerSet([i.peer for i in ids])
+    names = {"session": b"s", "round": 3, "model": b"weights"}
+    clients = {i: vs.federated.Client(cfg, ids[i], roster, i, **names) for i in range(6)}
+    r = drive(clients, vs.federated.Server(cfg, roster, keep_masked=True, **names), dict(enumerate(updates)), {4: "upload"})
+    assert r.survivors == [0, 1, 2, 3, 5] and set(r.masked) == set(r.survivors)
+    np.testing.assert_allclose(r.sum, updates[r.survivors].sum(axis=0), atol=1e-3)
+    with pytest.raises(vs.federated.ProtocolError, match="cannot follow"):
+        clients[0].unmask(b"another")
+
+
+def test_a_client_without_its_place_or_with_another_roster_is_refused() -> None:
+    cfg, ids = six(), people(6)
+    roster = vs.crypto.PeerSet([i.peer for i in ids])
+    for client_id in (1, 6, -1, 2**40):
+        with pytest.raises(vs.VeilsumError):
+            vs.federated.Client(cfg, ids[0], roster, client_id)
+    with pytest.raises(vs.VeilsumError, match="6 clients"):
+        vs.federated.Server(cfg, roster=[i.peer for i in ids[:5]])
+
+
+def test_snapshots_across_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VEILSUM_STATE", str(tmp_path))
+    cfg, ids, updates = six(noise=DistributedNoise(epsilon=5, delta=1e-5), value_bits=6), people(6), rows()
+    roster = [i.peer for i in ids]
+    clients = {i: vs.federated.Client(cfg, ids[i], roster, i) for i in range(6)}
+    server = vs.federated.Server(cfg, roster)
+    for i in clients:
+        server.receive(i, clients[i].advertise())
+    to = server.finish_stage()
+    (tmp_path / "client").write_bytes(clients[1].snapshot())
+    (tmp_path / "message").write_bytes(to[1])
+    code = (
+        "import sys, pathlib; from veilsum.federated import Client; d = pathlib.Path(sys.argv[1]);"
+        "c = Client.restore((d / 'client').read_bytes()); m = c.share((d / 'message').read_bytes());"
+        "(d / 'client').write_bytes(c.snapshot()); (d / 'answer').write_bytes(m)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    assert (tmp_path / "snapshot.key").stat().st_mode & 0o777 == 0o600
+    clients[1] = vs.federated.Client.restore((tmp_path / "client").read_bytes())
+    assert clients[1].state == "shared" and clients[1].share(to[1]) == (tmp_path / "answer").read_bytes()
+    for i in clients:
+        server.receive(i, clients[i].share(to[i]))
+    to = server.finish_stage()
+    before = clients[1].snapshot()
+    sent = clients[1].upload(to[1], updates[1])
+    for update in (updates[1], np.zeros(4)):
+        with pytest.raises(vs.federated.ProtocolError, match="another copy"):
+            vs.federated.Client.restore(before).upload(to[1], update)
+    assert vs.federated.Client.restore(clients[1].snapshot()).upload(to[1], updates[1]) == sent
+    key = vs.crypto.Key.generate()
+    with pytest.raises(vs.federated.ProtocolError, match="does not open"):
+        vs.federated.Client.restore(clients[1].snapshot(key=key))
+
+
+def test_a_server_resumes_from_its_log(tmp_path: Path) -> None:
+    cfg, ids, updates = six(), people(6), rows()
+    roster, log = [i.peer for i in ids], tmp_path / "log"
+    clients = {i: vs.federated.Client(cfg, ids[i], roster, i) for i in range(6)}
+    to = dict.fromkeys(clients, b"")
+    for stage in STAGES:
+        for i, client in clients.items():
+            msg = (
+                client.advertise()
+                if stage == "advertise"
+                else client.upload(to[i], updates[i])
+                if stage == "upload"
+                else getattr(client, stage)(to[i])
+            )
+            server = vs.federated.Server(cfg, roster, log=log)
+            assert server.stage == stage and (stage == "advertise" or server.messages == to)
+            server.receive(i, msg)
+            server.close()
+            with open(log, "ab") as file:
+                file.write(b"\0\0\0")  # killed in the middle of a record
+        server = vs.federated.Server(cfg, roster, log=log)
+        to = server.finish_stage()
+        server.close()
+    with vs.federated.Server(cfg, roster, log=log) as server:
+        np.testing.assert_allclose(server.result().sum, updates.sum(axis=0), atol=1e-3)
+
+
+def test_configurations_travel_between_processes() -> None:
+    for cfg in [six(), six(unit="record", noise=DistributedNoise(epsilon=0.1, delta=1e-6, rounds=3))]:
+        again = pickle.loads(pickle.dumps(cfg))
+        assert again == cfg and repr(again) == repr(cfg)
+    assert six() != six(clip=2.0)
+
+
+# ---- the second implementation
+
+
+def plain_peer(identity: Ed25519PrivateKey) -> vs.crypto.Peer:
+    """A peer whose signing key is ours, certified by hand; its sealing keys are of no use here."""
+    text = vs.crypto.Identity.generate().peer.to_text().removeprefix("veilsum-peer-")
+    made = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    body = made[:1] + identity.public_key().public_bytes(*federated_client.RAW) + made[33:1281]
+    domain = b"veilsum.peer.v1"
+    signature = identity.sign(b"veilsum.signature.v1\0" + federated_client.opaque(domain) + body)
+    encoded = base64.urlsafe_b64encode(body + signature).decode().rstrip("=")
+    return vs.crypto.Peer.from_text("veilsum-peer-" + encoded)
+
+
+def raw(peer: vs.crypto.Peer) -> bytes:
+    text = peer.to_text().removeprefix("veilsum-peer-")
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+@pytest.mark.parametrize("kind", ["complete", "semi-honest", "malicious"])
+def test_plain_python_clients_take_part(kind: str) -> None:
+    if kind == "complete":
+        cfg, beacon = six(max_weight=1), None
+    else:
+        cfg = RoundConfig(
+            clients=120, dimension=4, clip=1.0, corrupt_fraction=0.02, dropout_fraction=0.03,
+            malicious_server=kind == "malicious",
+        )  # fmt: skip
+        beacon = bytes(32) if cfg.needs_beacon else None
+        assert cfg.neighbors < 119
+    n, plain = cfg.clients, {0: Ed25519PrivateKey.generate(), 3: Ed25519PrivateKey.generate()}
+    ids = people(n)
+    roster = [plain_peer(plain[i]) if i in plain else ids[i].peer for i in range(n)]
+    names = {"session": b"both", "round": 5, "model": b"m", "beacon": beacon}
+    parameters = federated_client.Parameters.of(cfg)
+    peer_ids = [sha256(raw(peer)).digest() for peer in roster]
+    ctx = federated_client.context(parameters, peer_ids, b"both", 5, b"m", beacon)
+    verifying = [raw(peer)[1:33] for peer in roster]
+    clients: dict[int, object] = {
+        i: federated_client.PlainClient(parameters, plain[i], verifying, i, ctx)
+        if i in plain
+        else vs.federated.Client(cfg, ids[i], roster, i, **names)
+        for i in range(n)
+    }
+    updates = rows(n)
+    integers = np.rint(updates * 32767).astype(int)
+    given = {i: integers[i].tolist() if i in plain else updates[i] for i in range(n)}
+    lost = {4: "upload"} | ({7: "confirm", 9: "unmask"} if n > 6 else {})
+    r = drive(clients, vs.federated.Server(cfg, roster, **names), given, lost)
+    np.testing.assert_allclose(r.sum * 32767, integers[r.survivors].sum(axis=0), atol=1e-3)
+
+
+def test_vectors_are_what_the_second_implementation_says() -> None:
+    path = Path(__file__).parent.parent / "vectors" / "federated.json"
+    assert json.loads(path.read_text()) == federated_client.vectors()

@@ -4,6 +4,7 @@ use crate::Error;
 use crate::encoding::Rotation;
 use crate::message::{self, Kind};
 use crate::round::{Context, Graph, Roster, RoundConfig, RoundId};
+use sha2::{Digest, Sha256};
 use std::fmt;
 use std::sync::Arc;
 use veilsum_crypto::{Identity, Peer};
@@ -103,19 +104,21 @@ pub(crate) fn graph_seed(
     beacon: Option<&[u8; 32]>,
     server_seed: &[u8; 32],
 ) -> Result<[u8; 32], Error> {
-    use sha2::{Digest, Sha256};
     let own_seed = config.shape().is_complete() || beacon.is_some();
     if own_seed && *server_seed != [0; 32] {
         return Err(Error::refused("share", "the server sent a seed for a graph that is not its to draw"));
     }
-    // The context holds the beacon; for a semi-honest server the seed is the server's.
+    Ok(seed_of_graph(context, server_seed))
+}
+
+/// The context holds the beacon; for a semi-honest server the seed is the server's.
+pub(crate) fn seed_of_graph(context: &Context, server_seed: &[u8; 32]) -> [u8; 32] {
     let hash = Sha256::new().chain_update(b"veilsum.federated.graph-seed.v1\0").chain_update(context.as_bytes());
-    Ok(hash.chain_update(server_seed).finalize().into())
+    hash.chain_update(server_seed).finalize().into()
 }
 
 /// The rotation of a round with noise; its seed is public and fixed by the round.
 pub(crate) fn rotation(config: &RoundConfig, context: &Context) -> Option<Rotation> {
-    use sha2::{Digest, Sha256};
     config.noise()?;
     let hash = Sha256::new().chain_update(b"veilsum.federated.rotation.v1\0").chain_update(context.as_bytes());
     Some(Rotation::drawn(&hash.finalize().into(), config.dimension()))

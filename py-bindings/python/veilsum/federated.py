@@ -12,6 +12,7 @@ against that server too.
 ([0, 1, 2, 3, 5], [0.25, 0.25, 0.25])
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,10 +20,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._core import DistributedNoise, Round, RoundConfig
+from ._core import ClientCore, DistributedNoise, Round, RoundConfig, ServerCore
 from ._errors import ArgumentError, ProtocolError, RoundAborted
 
-__all__ = ["DistributedNoise", "ProtocolError", "Round", "RoundAborted", "RoundConfig", "simulate"]
+from .crypto import Identity, Key, Peer, PeerSet
+
+__all__ = [
+    "Client",
+    "DistributedNoise",
+    "ProtocolError",
+    "Round",
+    "RoundAborted",
+    "RoundConfig",
+    "Server",
+    "simulate",
+]
 
 #: Masked words are kept for display up to this many in a round.
 _KEPT_WORDS = 1 << 22
@@ -92,7 +104,209 @@ def simulate(
         return _core.simulate(*arguments, bar.update)
 
 
-def _floats(values: Any, dimensions: int, what: str) -> NDArray[np.float64]:
+class Client:
+    """One client of a round, stage by stage: bytes in, bytes out.
+
+    Parameters
+    ----------
+    cfg : RoundConfig
+        The round. The client enforces it: a server cannot talk it into less.
+    identity : Identity
+        The enrolled identity.
+    roster : PeerSet or sequence of Peer
+        Everyone enrolled, in order; fixed before the round begins.
+    client_id : int
+        The place of this identity on the roster.
+    session, round : bytes, int
+        The name of the round. Use each pair once.
+    model : bytes
+        The model that updates refer to, or its digest. Clients of different models do not finish together.
+    beacon : bytes, optional
+        32 bytes of public randomness drawn after the roster was fixed; needed where ``cfg.needs_beacon``.
+
+    Notes
+    -----
+    Each stage is answered once. The same request gets the same bytes, any other is refused. To survive a crash, write
+    ``snapshot()`` after each answer and *before* sending it.
+
+    Examples
+    --------
+    >>> import veilsum as vs
+    >>> cfg = vs.federated.RoundConfig(clients=3, dimension=2, clip=1.0, corrupt=0, dropouts=0)
+    >>> people = [vs.crypto.Identity.generate() for _ in range(3)]
+    >>> roster = vs.crypto.PeerSet([person.peer for person in people])
+    >>> clients = [vs.federated.Client(cfg, person, roster, i) for i, person in enumerate(people)]
+    >>> server = vs.federated.Server(cfg, roster)
+    >>> def stage(step):
+    ...     for i, client in enumerate(clients):
+    ...         server.receive(i, step(i, client))
+    ...     return server.finish_stage()
+    >>> to = stage(lambda i, c: c.advertise())
+    >>> to = stage(lambda i, c: c.share(to[i]))
+    >>> to = stage(lambda i, c: c.upload(to[i], [0.5, 0.25]))
+    >>> to = stage(lambda i, c: c.confirm(to[i]))
+    >>> to = stage(lambda i, c: c.unmask(to[i]))
+    >>> server.result().sum.round(3).tolist()
+    [1.5, 0.75]
+    """
+
+    def __init__(
+        self,
+        cfg: RoundConfig,
+        identity: Identity,
+        roster: PeerSet | Sequence[Peer],
+        client_id: int,
+        *,
+        session: bytes = b"",
+        round: int = 0,
+        model: bytes = b"",
+        beacon: bytes | None = None,
+    ) -> None:
+        self._core = ClientCore(cfg, identity, roster, client_id, session, round, model, beacon)
+
+    @property
+    def client_id(self) -> int:
+        """Place on the roster."""
+        return self._core.client_id
+
+    @property
+    def state(self) -> str:
+        """The last stage that was answered: "enrolled" at first, "finished" at last."""
+        return self._core.state
+
+    def advertise(self) -> bytes:
+        """Publish fresh keys for the round."""
+        return self._core.advertise()
+
+    def share(self, msg: bytes) -> bytes:
+        """Deal shares of this client's secrets to its neighbours."""
+        return self._core.share(msg)
+
+    def upload(self, msg: bytes, update: ArrayLike, *, weight: int = 1) -> bytes:
+        """Mask and send the update: one vector, or with ``unit="record"`` rows.
+
+        Refused before anything is masked: NaN, infinities, other shapes, and weights beyond ``cfg.max_weight``.
+        """
+        rows = _floats(update, None, "the update")
+        return self._core.upload(msg, rows, int(_weights([weight])[0]))
+
+    def confirm(self, msg: bytes) -> bytes:
+        """Check the survivor set against this client's own minima, and sign it."""
+        return self._core.confirm(msg)
+
+    def unmask(self, msg: bytes) -> bytes:
+        """Open shares, once enough clients have signed the same survivor set."""
+        return self._core.unmask(msg)
+
+    def snapshot(self, *, key: Key | None = None) -> bytes:
+        """Seal the whole state, its identity and the round's parameters included.
+
+        Parameters
+        ----------
+        key : Key, optional
+            The key to seal with; by default one that is kept in the user's state directory (``VEILSUM_STATE``, or
+            ``~/.local/state/veilsum``), readable by the user alone.
+        """
+        return self._core.snapshot(key)
+
+    @classmethod
+    def restore(cls, data: bytes, *, key: Key | None = None) -> "Client":
+        """Open a snapshot. Restore the newest: a stage that a copy has answered since is refused."""
+        client = cls.__new__(cls)
+        client._core = ClientCore.restore(data, key)
+        return client
+
+    def __repr__(self) -> str:
+        return f"Client({self.client_id}, {self.state})"
+
+
+class Server:
+    """The server of a round, stage by stage.
+
+    Parameters
+    ----------
+    cfg : RoundConfig
+    roster : PeerSet or sequence of Peer
+        As the clients have it.
+    session, round, model, beacon
+        As the clients have them.
+    log : path, optional
+        An append-only file; :meth:`close` it, or use the server in a ``with`` statement. Whatever is accepted is on disk before :meth:`receive` returns; a server that is opened on a
+        log resumes where it ends, and ``messages`` holds what the last finished stage sent, to be sent again.
+    keep_masked : bool
+        Keep masked vectors as they arrive, to show what a server sees.
+    """
+
+    def __init__(
+        self,
+        cfg: RoundConfig,
+        roster: PeerSet | Sequence[Peer],
+        *,
+        session: bytes = b"",
+        round: int = 0,
+        model: bytes = b"",
+        beacon: bytes | None = None,
+        log: str | os.PathLike[str] | None = None,
+        keep_masked: bool = False,
+    ) -> None:
+        self._file = None
+        before = None
+        if log is not None:
+            self._file = open(log, "a+b")
+            self._file.seek(0)
+            before = self._file.read()
+        try:
+            self._core, self.messages, whole = ServerCore.open(
+                cfg, roster, session, round, model, beacon, before, keep_masked
+            )
+            if self._file is not None:
+                self._file.truncate(whole)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def stage(self) -> str:
+        """The stage whose messages are being received; "done" at last."""
+        return self._core.stage
+
+    def receive(self, client_id: int, msg: bytes) -> None:
+        """Take one client's message. Malformed, forged, replayed, late and second ones are refused and change nothing."""
+        self._core.receive(_client(client_id), msg)
+        self._append()
+
+    def finish_stage(self) -> dict[int, bytes]:
+        """End the stage: whoever has not sent is lost. Returns what to send to whom."""
+        self.messages = self._core.finish_stage()
+        self._append()
+        return self.messages
+
+    def result(self) -> Round:
+        """The outcome, once the last stage is finished."""
+        return self._core.result()
+
+    def close(self) -> None:
+        """Close the log."""
+        if self._file is not None:
+            self._file.close()
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _append(self) -> None:
+        if self._file is not None:
+            self._file.write(self._core.take_log())
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def __repr__(self) -> str:
+        return f"Server({self.stage})"
+
+
+def _floats(values: Any, dimensions: int | None, what: str) -> NDArray[np.float64]:
     try:
         array = np.asarray(values)
         if array.dtype.kind not in "fiub":
@@ -100,7 +314,7 @@ def _floats(values: Any, dimensions: int, what: str) -> NDArray[np.float64]:
         array = array.astype(np.float64)
     except ValueError:
         raise ArgumentError(f"{what} must be rows of equal length") from None
-    if array.ndim != dimensions:
+    if dimensions is not None and array.ndim != dimensions:
         raise ArgumentError(f"{what} must be a two-dimensional array, and have {array.ndim} dimension(s)")
     return array
 

@@ -372,7 +372,7 @@ impl PeerSet {
         self.0.number()
     }
 
-    /// The members, in the order of their ids.
+    /// The members, in the order in which they were given; those of a signed list in the order of their ids.
     #[getter]
     fn members(&self) -> Vec<Member> {
         self.0.members().cloned().map(Member).collect()

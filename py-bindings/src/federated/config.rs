@@ -3,6 +3,7 @@
 use super::{raised, whole};
 use crate::{error, number};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use std::sync::Arc;
 use veilsum_dp_core::privacy::{Delta, Epsilon};
 use veilsum_federated::{Cohort, Setup, Unit};
@@ -60,6 +61,14 @@ impl DistributedNoise {
     #[getter]
     fn rounds(&self) -> u32 {
         self.0.rounds()
+    }
+
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<((), Bound<'py, PyDict>)> {
+        let arguments = PyDict::new(py);
+        arguments.set_item("epsilon", number::fraction(py, self.0.epsilon().rational())?)?;
+        arguments.set_item("delta", number::fraction(py, self.0.delta().rational())?)?;
+        arguments.set_item("rounds", self.0.rounds())?;
+        Ok(((), arguments))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
@@ -296,6 +305,18 @@ impl RoundConfig {
         self.0.noise().map_or(0.0, |_| veilsum_federated::noise_share::WRAP)
     }
 
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<((), Bound<'py, PyDict>)> {
+        let arguments = self.arguments(py)?;
+        if let Some(noise) = self.noise() {
+            arguments.set_item("noise", noise)?;
+        }
+        Ok(((), arguments))
+    }
+
+    fn __eq__(&self, other: &Self) -> bool {
+        *self.0 == *other.0
+    }
+
     fn __repr__(&self) -> String {
         let shape = self.0.shape();
         format!(
@@ -308,5 +329,51 @@ impl RoundConfig {
             shape.threshold,
             self.modulus_bits()
         )
+    }
+}
+
+impl RoundConfig {
+    /// The constructor's arguments, as JSON holds them.
+    pub(super) fn arguments<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let (config, setup) = (PyDict::new(py), self.0.setup());
+        config.set_item("clients", setup.clients)?;
+        config.set_item("dimension", setup.dimension)?;
+        config.set_item("clip", setup.clip)?;
+        config.set_item("value_bits", setup.value_bits)?;
+        config.set_item("max_weight", setup.max_weight)?;
+        config.set_item("malicious_server", setup.malicious_server)?;
+        match setup.cohort {
+            Cohort::Counts { corrupt, dropouts } => {
+                config.set_item("corrupt", corrupt)?;
+                config.set_item("dropouts", dropouts)?;
+            }
+            Cohort::Fractions { corrupt, dropouts } => {
+                config.set_item("corrupt_fraction", corrupt)?;
+                config.set_item("dropout_fraction", dropouts)?;
+            }
+        }
+        config.set_item("unit", setup.unit.name())?;
+        if let Unit::Record { most } = setup.unit {
+            config.set_item("max_records", most)?;
+        }
+        if let Some(noise) = &setup.noise {
+            let exact = (noise.epsilon().rational().to_string(), noise.delta().rational().to_string(), noise.rounds());
+            config.set_item("noise", exact)?;
+        }
+        Ok(config)
+    }
+
+    /// Reads what [`arguments`](Self::arguments) wrote.
+    pub(super) fn from_arguments(py: Python<'_>, arguments: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let arguments = arguments.copy()?;
+        if let Some(noise) = arguments.get_item("noise")? {
+            let fraction = py.import("fractions")?.getattr("Fraction")?;
+            let epsilon = fraction.call1((noise.get_item(0)?,))?;
+            let delta = fraction.call1((noise.get_item(1)?,))?;
+            let rounds = noise.get_item(2)?;
+            arguments.set_item("noise", DistributedNoise::new(&epsilon, &delta, Some(&rounds))?)?;
+        }
+        let made = py.get_type::<Self>().call((), Some(&arguments))?;
+        Ok(made.cast::<Self>()?.get().clone())
     }
 }

@@ -12,8 +12,8 @@ use veilsum_federated::{Simulated, Stage, Update};
 /// What a round gave and what it cost; see :func:`simulate`.
 #[pyclass(frozen, module = "veilsum.federated")]
 pub(crate) struct Round {
-    config: Arc<veilsum_federated::RoundConfig>,
-    simulated: Simulated,
+    pub(super) config: Arc<veilsum_federated::RoundConfig>,
+    pub(super) simulated: Simulated,
 }
 
 #[pymethods]
@@ -49,6 +49,17 @@ impl Round {
     #[getter]
     fn event(&self) -> Option<Event> {
         self.simulated.outcome.event.clone().map(Event)
+    }
+
+    /// An :class:`~veilsum.accounting.RdpAccountant` that has composed this round's event once; None without noise.
+    #[getter]
+    fn privacy<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(event) = self.event() else { return Ok(None) };
+        let keywords = PyDict::new(py);
+        keywords.set_item("neighbors", "zero-out")?;
+        let accountant = py.import("veilsum.accounting")?.getattr("RdpAccountant")?.call((), Some(&keywords))?;
+        accountant.call_method1("compose", (event,))?;
+        Ok(Some(accountant))
     }
 
     /// What the round promises, in one sentence.
