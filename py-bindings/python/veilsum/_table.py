@@ -520,8 +520,8 @@ class Plan:
         if isinstance(spec["groups"], dict):
             groups = next(iter(spec["groups"].values()))
             plan._single = len(groups["by"]) == 1
-            if "keys" in groups:
-                keys = core.keys
+            keys = core.keys
+            if keys is not None:
                 plan._keys = [k[0] if plan._single else k for k in keys]
         return plan
 
@@ -593,7 +593,7 @@ def _aggregate(spec: Any) -> Count:
     if isinstance(spec, str):
         return {"rows": Count, "people": CountUnits}[spec]()
     ((kind, fields),) = spec.items()
-    bounds = tuple(float(x) for x in fields["bounds"])
+    bounds = (float(fields["bounds"][0]), float(fields["bounds"][1]))
     if kind == "quantiles":
         confidence = fields["interval"]
         return Quantile(
