@@ -5,14 +5,11 @@ mod noise;
 mod round;
 
 fn main() {
-    match std::env::args().nth(1).as_deref() {
-        Some("ledger") => ledger::run(),
-        Some("noise") => noise::run(),
-        _ => eprintln!("usage: veilsum-benches GROUP, with GROUP one of: ledger, noise"),
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
         Some("federated") => round::run(arguments.next().as_deref()),
+        Some("ledger") => ledger::run(),
         Some("noise") => noise::run(),
-        _ => eprintln!("usage: veilsum-benches GROUP, with GROUP one of: federated, noise"),
+        _ => eprintln!("usage: veilsum-benches GROUP, with GROUP one of: federated, ledger, noise"),
     }
 }
