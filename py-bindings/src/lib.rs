@@ -10,6 +10,7 @@ mod enclosure;
 mod error;
 mod event;
 mod federated;
+mod keyed;
 mod ledger;
 mod mechanism;
 mod noiseless;
@@ -30,6 +31,8 @@ mod _core {
     use super::event::Event;
     #[pymodule_export]
     use super::federated::{ClientCore, DistributedNoise, Round, RoundConfig, ServerCore, simulate};
+    #[pymodule_export]
+    use super::keyed::keyed_sample;
     #[pymodule_export]
     use super::ledger::{Ledger, ledger_quiesce, ledger_resume};
     #[pymodule_export]

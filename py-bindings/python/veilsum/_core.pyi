@@ -96,6 +96,7 @@ __all__ += [
     "Skellam",
     "SparseVector",
     "is_noiseless",
+    "keyed_sample",
     "noiseless_begin",
     "noiseless_end",
 ]
@@ -322,6 +323,10 @@ class SparseVector:
 def noiseless_begin() -> None: ...
 def noiseless_end() -> bool: ...
 def is_noiseless() -> bool: ...
+
+# ---- keyed.rs
+
+def keyed_sample(law: str, parameter: Fraction, key: bytes, n: int) -> NDArray[Any]: ...
 
 # ---- federated.rs
 
