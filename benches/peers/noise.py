@@ -1,0 +1,107 @@
+"""Samples a second: veilsum beside rand_distr, NumPy and OpenDP, in one run.
+
+veilsum and rand_distr come from the Rust benchmark, which checks moments; veilsum again from Python; each peer from a
+virtual environment of its own. Ratios are to ``numpy.random.Generator.normal``.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+import numpy as np
+
+import veilsum as vs
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+N = 1_000_000
+
+OPENDP = """
+import json, time, opendp.prelude as dp
+dp.enable_features("contrib")
+n = 20_000
+space = dp.vector_domain(dp.atom_domain(T=int)), dp.l2_distance(T=float)
+m = dp.m.make_gaussian(*space, scale=1000.0)
+started = time.perf_counter()
+out = m([0] * n)
+seconds = time.perf_counter() - started
+print(json.dumps({"million_per_second": n / seconds / 1e6, "second_moment": sum(v * v for v in out) / n}))
+"""
+
+DIFFPRIVLIB = """
+import json, time
+from diffprivlib.mechanisms import Gaussian
+n = 20_000
+m = Gaussian(epsilon=1.0, delta=1e-5, sensitivity=1000.0)
+started = time.perf_counter()
+out = [m.randomise(0.0) for _ in range(n)]
+seconds = time.perf_counter() - started
+print(json.dumps({"million_per_second": n / seconds / 1e6}))
+"""
+
+
+def main() -> None:
+    rows = [("numpy Generator.normal", "1", rate(lambda: np.random.default_rng().normal(size=N)))]
+    reference = rows[0][2]
+    rust = ["cargo", "run", "--quiet", "--release", "-p", "veilsum-benches", "--", "noise"]
+    lines = subprocess.run(rust, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    results = [json.loads(line) for line in lines]
+    rows += [(r["law"], r["scale"], r["million_per_second"]) for r in results if "law" in r]
+    for s in (1, 1000, 2**30):
+        for m in (vs.dp.DiscreteGaussian(sigma=s, sensitivity=1), vs.dp.Gaussian(sigma=s, sensitivity=1)):
+            check(m.sample(N).std(), s)
+            name = f"{type(m).__name__}, from Python"
+            rows.append((name, str(s), rate(lambda m=m: m.sample(N))))
+    for name, package, script in (("OpenDP discrete Gaussian", "opendp", OPENDP), ("diffprivlib", "diffprivlib", DIFFPRIVLIB)):
+        rows.append((name, "1000", peer(package, script)))
+    print(f"{'':38}{'scale':>8}{'million/s':>12}{'x NumPy':>10}")
+    for name, scale, value in rows:
+        shown = "not run" if value is None else f"{value:12.3f}{value / reference:10.2f}"
+        print(f"{name:38}{scale:>8}{shown:>12}")
+    for r in results:
+        if "set_up" in r:
+            print(f"set-up {r['set_up']:18} {r['scale']:>12}: first {r['first_ms']:.2f} ms, again {r['again_ms']:.4f} ms")
+    m = vs.dp.Gaussian(sigma=1.0, sensitivity=1.0)
+    m.release(0.5)
+    started = time.perf_counter()
+    for _ in range(100_000):
+        m.release(0.5)
+    print(f"scalar release from Python: {(time.perf_counter() - started) * 10:.2f} microseconds")
+
+
+def rate(draw) -> float:
+    """Millions a second: the best of fifteen."""
+    best = float("inf")
+    for _ in range(15):
+        started = time.perf_counter()
+        draw()
+        best = min(best, time.perf_counter() - started)
+    return N / best / 1e6
+
+
+def check(deviation: float, expected: float) -> None:
+    assert abs(deviation / expected - 1) < 0.01, (deviation, expected)
+
+
+def peer(package: str, script: str) -> float | None:
+    """Runs a peer's script in its own environment, which is made first."""
+    home = ROOT / ".venv-peers" / package
+    python = home / "bin" / "python"
+    try:
+        if not python.exists():
+            venv.create(home, with_pip=True)
+            subprocess.run([python, "-m", "pip", "install", "-q", "-r", HERE / f"{package}.txt"], check=True)
+        environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        run = subprocess.run([python, "-W", "ignore", "-c", script], check=True, capture_output=True, text=True, env=environment)
+    except subprocess.CalledProcessError as failed:
+        print(f"{package}: {failed}", file=sys.stderr)
+        return None
+    return json.loads(run.stdout)["million_per_second"]
+
+
+if __name__ == "__main__":
+    main()
