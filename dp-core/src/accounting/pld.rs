@@ -381,8 +381,15 @@ pub(crate) fn sampled_divergence(sigma: Interval, rate: Interval, alpha: f64) ->
         let moment = Component::Sampled(law, 1.0).moment(tilt);
         // alpha - 1 is itself rounded; ln M grows at the rate of the tilted mean.
         let doubt = moment.error + 4.0 * f64::EPSILON * (moment.log.abs() + alpha * moment.mean.abs());
-        ((moment.log.max(0.0) + doubt) / tilt).next_up()
+        ((if moment.log < 0.0 { 0.0 } else { moment.log } + doubt) / tilt).next_up()
     };
-    let both = at(Direction::Remove).max(at(Direction::Add));
-    if both.is_nan() { f64::INFINITY } else { both }
+    // Not `max`, which drops a NaN: what could not be evaluated is not bounded.
+    let (remove, add) = (at(Direction::Remove), at(Direction::Add));
+    if remove >= add {
+        remove
+    } else if add > remove {
+        add
+    } else {
+        f64::INFINITY
+    }
 }

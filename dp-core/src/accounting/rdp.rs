@@ -159,14 +159,17 @@ fn orders() -> impl Iterator<Item = f64> {
 pub(crate) fn epsilon_at(alpha: f64, divergence: f64, delta: f64) -> f64 {
     let (a, one) = (Interval::point(alpha), Interval::ONE);
     let conversion = (-(one / a)).ln_1p() - (Interval::point(delta).ln() + a.ln()) / (a - one);
-    (Interval::point(divergence) + conversion).hi.max(0.0)
+    let epsilon = (Interval::point(divergence) + conversion).hi;
+    // Not `max(0.0)` alone, which turns what could not be evaluated into a promise of zero.
+    if epsilon.is_nan() { f64::INFINITY } else { epsilon.max(0.0) }
 }
 
 /// e^((a - 1) (divergence - epsilon + ln(1 - 1/a))) / a, rounded up.
 pub(crate) fn delta_at(alpha: f64, divergence: f64, epsilon: f64) -> f64 {
     let (a, one) = (Interval::point(alpha), Interval::ONE);
     let exponent = (a - one) * (Interval::point(divergence) - Interval::point(epsilon) + (-(one / a)).ln_1p());
-    (exponent.exp() / a).hi
+    let delta = (exponent.exp() / a).hi;
+    if delta.is_nan() { 1.0 } else { delta }
 }
 
 /// Composes zCDP losses, exactly; converts at many orders.

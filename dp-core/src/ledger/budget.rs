@@ -116,6 +116,7 @@ impl Policy {
     }
 
     /// Checks that a ledger made with this policy may be opened with `asked`.
+    #[cfg(feature = "ledger")]
     pub(crate) fn admits(&self, asked: &Self) -> Result<(), Error> {
         let mut fields = vec![
             ("dataset", format!("{:?}", self.dataset), format!("{:?}", asked.dataset)),

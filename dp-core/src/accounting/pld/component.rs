@@ -94,15 +94,22 @@ impl SampledGaussian {
 
     /// Where the integrand is cut, with the relative mass outside. Since y^a is convex for a >= 1 and a <= 0, the
     /// integrand is at most normal(x) ((1 - q) + q e^(a l)), two Gaussians around 0 and a of weights 1 - q and
-    /// q e^(a (a - 1) / (2 sigma^2)); for a <= 0 it is also at most (1 - q)^a normal(x). M(c) >= 1 (Jensen).
+    /// w = q e^(a (a - 1) / (2 sigma^2)); for a <= 0 it is also at most (1 - q)^a normal(x). M(c) >= 1 (Jensen), so the
+    /// second Gaussian may be cut where w times its tail is below e^-level.
+    ///
+    /// For a >= 1 a nearer cut is possible: beyond x the mixture is at most q e^l e^r with r = ((1 - q) / q) e^-l at x,
+    /// and M(c) is at least what q e^l alone gives, so the relative mass outside is at most e^(a r) times a normal tail.
     fn range(&self, power: f64) -> (f64, f64, f64) {
         let variance = self.sigma * self.sigma;
         let weight = libm::log(self.rate) + power * (power - 1.0) / (2.0 * variance);
         let level = 0.5 * REACH * REACH;
-        let second = self.sigma * (2.0 * (level + weight)).max(0.0).sqrt().min(REACH);
+        let second = self.sigma * (2.0 * (level + weight)).max(0.0).sqrt();
         let (low, high) = (-REACH * self.sigma, REACH * self.sigma);
         if power > 0.0 {
-            return (low, high.max(power + second), 1e-16);
+            let near = power + REACH * self.sigma;
+            let rest = (1.0 - self.rate) / self.rate * libm::exp(-(2.0 * near - 1.0) / (2.0 * variance));
+            let far = power + second;
+            return (low, high.max(if power * rest <= 1.0 { near.min(far) } else { far }), 1e-16);
         }
         let flat = self.sigma * (2.0 * (level - power.abs() * libm::log1p(-self.rate))).sqrt();
         let peaked = power - second;
@@ -158,25 +165,34 @@ impl SampledGaussian {
         }
         let count = nodes.ceil() as usize + 1;
         let scale = step / (self.sigma * std::f64::consts::TAU.sqrt());
+        let nodes: Vec<_> = (0..count)
+            .map(|k| {
+                let x = low + step * k as f64;
+                let log = self.log_mixture(x);
+                (x, log, -0.5 * (x / self.sigma) * (x / self.sigma) + power * log)
+            })
+            .collect();
+        // Weights are relative to the largest, which no floating-point range holds at high tilts.
+        let top = nodes.iter().fold(f64::NEG_INFINITY, |top, node| top.max(node.2));
         let (mut losses, mut weights) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let (mut exponents, mut slopes) = (0.0, 0.0);
-        for k in 0..count {
-            let x = low + step * k as f64;
+        for (x, log, exponent) in nodes {
             let z = x / self.sigma;
-            let log = self.log_mixture(x);
-            let exponent = -0.5 * z * z + power * log;
-            let weight = libm::exp(exponent) * scale;
+            let weight = libm::exp(exponent - top) * scale;
             losses.push(sign * log);
             weights.push(weight);
             // Sensitivities to rounding: of the exponent, and of q and sigma in the last place.
             let l = (z / self.sigma).abs() + 0.5 / (self.sigma * self.sigma);
             let share = (self.rate * libm::exp(l.min(700.0) * (2.0 * x - 1.0).signum()) / libm::exp(log)).min(1.0);
-            exponents += weight * (z * z + 6.0 * (power * log).abs() + 8.0);
+            exponents += weight * (z * z + 6.0 * (power * log).abs() + 8.0 + top.abs());
             slopes += weight * power.abs() * (1.0 - libm::exp(-log)).abs().max(share * (1.0 + l) * 6.0);
         }
         let step_error = libm::exp(self.log_quadrature_error(tilt, step, 0.0));
         let rounding = (exponents + 4.0 * slopes) * UNIT;
-        Some(Tilted::new(losses, weights, cut + step_error, rounding, tilt, Some((step, *self))))
+        let mut tilted = Tilted::new(losses, weights, cut + step_error, rounding, tilt, Some((step, *self)));
+        tilted.moment.log += top;
+        tilted.moment.error += 2.0 * UNIT * tilted.moment.log.abs();
+        Some(tilted)
     }
 
     /// Windows of losses, each (mass, slope), where the tilted density f of the loss falls, and where it rises: for every
