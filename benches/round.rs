@@ -149,8 +149,9 @@ fn server(row: &str, setup: Setup, lost: u32, threads: usize) {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
     let dimension = config.dimension();
     let updates: Vec<Vec<f64>> = (0..8).map(|i| vec![f64::from(i) / 10_000.0; dimension]).collect();
-    let gone =
-        |client: u32| client % (config.shape().clients / lost) == 0 && client / (config.shape().clients / lost) < lost;
+    let gone = |client: u32| {
+        client.is_multiple_of(config.shape().clients / lost) && client / (config.shape().clients / lost) < lost
+    };
     let (mut up, mut down) = (vec![0_u64; seats.len()], vec![0_u64; seats.len()]);
     let mut messages: BTreeMap<u32, Vec<u8>> = (0..config.shape().clients).map(|c| (c, Vec::new())).collect();
     let (mut time, mut last) = (Duration::ZERO, Duration::ZERO);

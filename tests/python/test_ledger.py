@@ -353,3 +353,11 @@ def test_command_line(path: Path) -> None:
     refused = run("verify", str(path))
     assert refused.returncode == 1 and "row 1" in refused.stderr
     assert run("show", str(path.with_suffix(".none"))).returncode == 1
+
+
+def test_a_session_of_another_relation_is_refused(tmp_path: Path) -> None:
+    ledger = vs.accounting.Ledger.open(tmp_path / "budget.ledger", epsilon=1)
+    with pytest.raises(vs.VeilsumError, match="replace-one"):
+        vs.dp.Session({"x": [1, 2]}, unit=vs.dp.ROW, neighbors="replace-one", epsilon=1, ledger=ledger)
+    vs.dp.Session({"x": [1, 2]}, unit=vs.dp.ROW, neighbors="add-remove", epsilon=1, ledger=ledger).count(epsilon=0.5)
+    assert ledger.spent.epsilon == Fraction(1, 2)

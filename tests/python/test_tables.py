@@ -224,6 +224,8 @@ def test_a_ledger_is_charged_before_an_answer_and_can_refuse():
     paid = []
 
     class Ledger:
+        neighbors = "add-remove"
+
         def spend(self, event, *, label=""):
             if len(paid) == 2:
                 raise vs.accounting.BudgetExceeded("the ledger is spent")

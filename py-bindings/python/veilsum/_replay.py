@@ -98,8 +98,8 @@ class Law:
         self.grid = floor_log2(scale) - 30 if self.is_real else 0
         s = scale / Fraction(2) ** self.grid
         if name.endswith("Laplace"):
-            self._f = lambda t: exp_neg(t / s)
-            self._tau = lambda t: 1 + s
+            self._f: Callable[[Fraction], int] = lambda t: exp_neg(t / s)
+            self._tau: Callable[[Fraction], Fraction] = lambda t: 1 + s
         elif name.endswith("Gaussian"):
             self._f = lambda t: exp_neg(t * t / (2 * s * s))
             self._tau = lambda t: 1 + s * s / t
@@ -126,7 +126,7 @@ class Law:
         factor = 2 * rows * (2**self.column_bits + self._tau(t)) / 2**self.column_bits
         low, high = (self._edge(column) - 1024) * factor, (self._edge(column) + 1024) * factor
         assert high <= ONE or low > ONE, "undecided"
-        return high <= ONE
+        return bool(high <= ONE)
 
     def _starts(self, first: int, rows: int) -> list[int]:
         starts = [0]

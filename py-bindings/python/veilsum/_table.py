@@ -486,6 +486,7 @@ class Plan:
         ledger : veilsum.accounting.Ledger or None
             Who pays; the spend is durable before a value exists. None if you account for the plan elsewhere.
         """
+        _same_relation(ledger, json.loads(self._core.to_json())["neighbors"])
         return self._publish(self._core.release(partial, None, _payment(ledger, self._core, "plan " + self.hash[:16])))
 
     def _publish(self, released: _core.TableRelease) -> TableRelease:
@@ -578,6 +579,15 @@ def _limits(unit: Any, rows: int | None, groups: int | None, per_group: int | No
 
 def _threads(threads: int | None) -> int:
     return max(1, threads if threads is not None else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def _same_relation(ledger: Any, neighbors: str) -> None:
+    """Refuse a ledger whose budget is about other neighbours than the query is."""
+    if ledger is not None and ledger.neighbors != neighbors:
+        raise ArgumentError(
+            f"neighbors is {neighbors!r}, and the ledger's budget is about {ledger.neighbors!r} neighbours: open a ledger "
+            f"for {neighbors!r}, or ask with neighbors={ledger.neighbors!r}"
+        )
 
 
 def _payment(ledger: Any, plan: _core.Plan, label: str) -> Callable[[], None]:
@@ -714,6 +724,7 @@ class Session:
                 f'neighbors is {neighbors!r:.64}: it must be "add-remove" (the number of people is private) or '
                 '"replace-one" (it is public)'
             )
+        _same_relation(ledger, neighbors)
         _limits(unit, max_contributions, max_groups, max_per_group)
         self._unit = unit
         self._neighbors = neighbors

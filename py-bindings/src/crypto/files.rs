@@ -208,7 +208,7 @@ impl RawReader {
     }
 
     /// At most ``size`` bytes, or everything that is left.
-    #[pyo3(signature = (size = -1, /))]
+    #[pyo3(signature = (size = -1, /), text_signature = "($self, size=-1, /)")]
     fn read<'py>(&self, py: Python<'py>, size: i64) -> PyResult<Bound<'py, PyBytes>> {
         let most = u64::try_from(size).unwrap_or(u64::MAX);
         let mut data = Vec::new();

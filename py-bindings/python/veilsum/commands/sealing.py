@@ -99,7 +99,7 @@ def run_seal(arguments: argparse.Namespace) -> None:
         if arguments.key is not None:
             if arguments.to:
                 raise ArgumentError("--to goes with --identity: a shared key has no recipients")
-            writer = Key.load(arguments.key, passphrase=passphrase(arguments)).writer(sink, context=context)
+            writer: Any = Key.load(arguments.key, passphrase=passphrase(arguments)).writer(sink, context=context)
         else:
             if not arguments.to:
                 raise ArgumentError("no recipient: give --to once for each")
@@ -120,6 +120,7 @@ def run_open(arguments: argparse.Namespace) -> None:
     context = arguments.context.encode()
     facts: dict[str, Any] = {}
     with _files(arguments) as (source, sink):
+        reader: Any
         if arguments.key is not None:
             reader = Key.load(arguments.key, passphrase=passphrase(arguments)).reader(source, context=context)
             facts["opened"] = _copy(reader, sink, arguments.input)

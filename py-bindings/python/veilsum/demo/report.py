@@ -2,6 +2,7 @@
 
 import html
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from .table import QUANTILES, SPLIT, Figures
 from .training import LOST_ROUND, LOST_SITE, ROUNDS, Quality, Trained, uniformity
 
 INK, ACCENT, WARM, PALE = "#1d2733", "#2a6f97", "#c8553d", "#d7dee5"
-STYLE = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 10,
     "axes.edgecolor": INK,
@@ -88,7 +89,7 @@ def _figure(figure: Figure, caption: str) -> str:
     return f"<figure>{svg[svg.index('<svg'):]}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 
-def _rows(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _rows(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     cells = "".join(f"<th>{html.escape(name)}</th>" for name in head)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
@@ -137,7 +138,7 @@ def _histograms(figures: Figures) -> str:
 
 
 def _whiskers(values: np.ndarray[Any, Any], intervals: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return np.maximum(np.stack([values - intervals[:, 0], intervals[:, 1] - values]), 0)
+    return np.asarray(np.maximum(np.stack([values - intervals[:, 0], intervals[:, 1] - values]), 0))
 
 
 def _budget(ledger: Ledger) -> str:
@@ -205,4 +206,4 @@ def _server(trained: Trained) -> str:
 
 
 def _parameters() -> str:
-    return _rows(("parameter", "value", "source"), list(PUBLIC_PARAMETERS))
+    return _rows(("parameter", "value", "source"), PUBLIC_PARAMETERS)

@@ -100,6 +100,7 @@ def train(
         trained.survivors.append(len(result.survivors))
         trained.masked.append(np.asarray(result.masked[0], np.uint64))
         trained.statement, trained.learned = result.statement, result.sum
+        assert result.event is not None, "the round has noise"
         spent.compose(result.event)
     trained.epsilon = float(spent.epsilon(delta))
     return trained
