@@ -180,7 +180,8 @@ def _auc(trained: Trained, quality: Quality) -> str:
 
 def _training(trained: Trained) -> str:
     return (
-        f"<p>{html.escape(trained.statement)}</p><p>As the rounds really happened, with "
+        f"<p>Promised: {html.escape(trained.promise)}.</p><p>The last round: {html.escape(trained.statement)}.</p>"
+        f"<p>As the rounds really happened, with "
         f"{min(trained.survivors)} to {max(trained.survivors)} sites counted, they cost epsilon {trained.epsilon:.4f}. "
         "Each person is at one site; the relation is that the person's contribution becomes zero; who takes part is "
         "public; no amplification by sampling is claimed.</p>"

@@ -28,8 +28,10 @@ class Trained:
 
     weights: list[Floats] = field(default_factory=list)
     """The model before the first round and after each one."""
+    promise: str = ""
+    """What was promised beforehand: for the fewest sites that a round may count."""
     statement: str = ""
-    """Against whom the promise holds, in a sentence."""
+    """What the last round was, in a sentence: for the sites that it counted."""
     epsilon: float = 0.0
     """What all rounds together cost, at the delta promised; from the clients that were counted."""
     survivors: list[int] = field(default_factory=list)
@@ -88,6 +90,10 @@ def train(
     ledger.spend(accounting.approximate(epsilon, delta), label=f"federated training, {ROUNDS} rounds", key="training")
 
     trained = Trained(weights=[np.zeros(config.dimension)], modulus_bits=config.modulus_bits)
+    trained.promise = (
+        f"epsilon {epsilon:g}, delta {delta:g} for each person over all {ROUNDS} rounds, against the server together with "
+        f"any {CORRUPT} site, with up to {DROPOUTS} site lost in each round"
+    )
     velocity = np.zeros(config.dimension)
     spent = accounting.RdpAccountant(neighbors="zero-out")
     training_people = people * (TEST_SHARE - 1) / TEST_SHARE
@@ -120,12 +126,13 @@ def reveal(frame: pd.DataFrame, trained: Trained, *, progress: bool) -> Quality:
 def show(trained: Trained, quality: Quality | None) -> None:
     """Print what the training promises, and its quality if that was asked for."""
     print("\n2. Federated averaging that no server can look into")
-    print(f"   {ROUNDS} rounds of six sites; the server learned {ROUNDS} noisy sums and nothing else")
-    print(f"   {trained.statement}")
+    print(f"   {ROUNDS} rounds of six sites; the server learned {ROUNDS} noisy sums and nothing else.")
+    print(f"   promised   {trained.promise}")
+    print(f"   last round {trained.statement}")
     print("   Each person is at one site and is clipped, scaled and rounded alone; who takes part is public.")
     print("   No amplification by sampling is claimed: everyone takes part in every round.")
     print(f"   Site {LOST_SITE} was lost after sharing keys in round {LOST_ROUND + 1}: counted there {trained.survivors[LOST_ROUND]} of 6;")
-    print(f"   the noise was sized for it. All rounds cost epsilon {trained.epsilon:.4f} as they really happened.")
+    print(f"   the noise was sized for it. As they really happened, all rounds cost epsilon {trained.epsilon:.4f}.")
     if quality is not None:
         print("   without privacy (possible because this data set is public), on the public test people:")
         print(f"      AUC of the private model {quality.auc[-1]:.4f} (+- {quality.half_width:.3f} for the choice of test people),")
