@@ -134,3 +134,37 @@ fn the_tests_above_can_fail() {
     let halved = halved.into_iter().enumerate().map(|(i, k)| if k == 0 && i % 20 == 0 { 1 } else { k }).collect();
     assert!(whole_gap(halved, |k| (-(k as f64).abs()).exp(), 50) > allowed(DRAWS));
 }
+
+/// Renyi divergence of order `a` between a Skellam law and its shift, summed over what f64 holds.
+fn skellam_divergence(variance: f64, shift: usize, a: f64) -> f64 {
+    let each = Poisson::new(variance / 2.0).expect("valid");
+    let reach = (12.0 * variance.sqrt()) as usize + 30 + shift;
+    let poisson: Vec<f64> = (0..3 * reach as u64).map(|k| each.pmf(k)).collect();
+    let mass = |k: usize| poisson.iter().zip(&poisson[k..]).map(|(a, b)| a * b).sum::<f64>();
+    let half: Vec<f64> = (0..=reach + shift).map(mass).collect();
+    let (reach, shift) = (reach as i64, shift as i64);
+    let ln = |k: i64| half[k.unsigned_abs() as usize].ln();
+    let terms = (-reach + shift..=reach).map(|k| (a * ln(k) + (1.0 - a) * ln(k - shift)).exp());
+    terms.filter(|t| t.is_finite()).sum::<f64>().ln() / (a - 1.0)
+}
+
+#[test]
+fn the_renyi_bound_of_skellam_noise_is_one() {
+    use veilsum_dp_core::accounting::{Event, RdpAccountant};
+    use veilsum_dp_core::sensitivity::Neighbors;
+    for (variance, shift) in [(4.0, 1), (20.0, 1), (20.0, 3), (50.0, 2), (200.0, 5), (1000.0, 10)] {
+        let event = Event::Skellam {
+            variance: Positive::from_f64("variance", variance).expect("> 0"),
+            l1: shift as u64,
+            squared_l2: (shift * shift) as u64,
+        };
+        let mut accountant = RdpAccountant::new(Neighbors::AddRemove);
+        accountant.compose(&event, 1).expect("accountable");
+        for order in [1.5, 2.0, 2.5, 3.0, 5.0, 8.0] {
+            let truth = skellam_divergence(variance, shift, order);
+            let bound = accountant.divergence(order).expect("an order");
+            assert!(bound >= truth * (1.0 - 1e-9), "v {variance}, shift {shift}, order {order}: {bound} below {truth}");
+            assert!(bound <= 3.0 * truth, "v {variance}, shift {shift}, order {order}: {bound} far above {truth}");
+        }
+    }
+}
