@@ -9,20 +9,26 @@
 //! # Ok::<(), veilsum_crypto::Error>(())
 //! ```
 //!
-//! - [`Key`]: messages and streams between those who share a key (C2SP chunked encryption, Cobblestone-256).
-//! - [`Identity`], [`Peer`], [`PeerSet`]: who one is, and who may send.
+//! - [`Key`], [`stream`]: messages and streams between those who share a key (C2SP chunked encryption, Cobblestone-256).
+//! - [`Identity`], [`Peer`], [`Recipients`]: sealing to people, by a sender who signs.
+//! - [`PeerSet`], [`ReplayGuard`]: who may send, and each message once.
+//! - [`RoundKey`]: a key that ends with its round. [`Keyring`]: keys by purpose, with states and budgets.
 //! - [`secret`], [`kdf`]: wiped bytes and labelled derivation, for protocols built on this crate.
 //! - [`hazmat`]: raw C2SP bytes and keys from derived bytes.
 //!
 //! There is no algorithm to choose, no nonce to give and no way to leave the context out. What it does *not* do: live
 //! connections (use rustls, checked against a [`PeerSet`]), hiding lengths or times, protecting a process whose memory
 //! is read.
+//!
+//! [`format`](mod@format) describes every byte.
 #![forbid(unsafe_code)]
 
 mod aead;
 mod cobblestone;
 mod envelope;
 mod error;
+#[doc = include_str!("../docs/format.md")]
+pub mod format {}
 pub mod hazmat;
 mod hpke;
 mod identity;
