@@ -7,6 +7,7 @@ use crate::cobblestone;
 use crate::error::Error;
 use crate::identity::{Identity, Seeds};
 use crate::key::Key;
+use crate::keyring::Keyring;
 use crate::secret::Secret;
 use crate::threads::Threads;
 
@@ -31,6 +32,14 @@ pub fn identity_from_secret(secret: &Secret<96>) -> Identity {
     let part =
         |at: usize| Secret::filled_by(|bytes: &mut [u8; 32]| bytes.copy_from_slice(&secret.expose()[at..at + 32]));
     Identity::from_seeds(Seeds { signing: part(0), xwing: part(32), x25519: part(64) })
+}
+
+/// A keyring from the bytes that its storage seals, for migration tools and fuzzing. They are secret: wipe them.
+///
+/// # Errors
+/// [`Error::Malformed`].
+pub fn keyring_from_bytes(bytes: &[u8]) -> Result<Keyring, Error> {
+    Keyring::parse(bytes)
 }
 
 /// Encrypts `data` as raw C2SP Cobblestone-256 bytes, `salt || commitment || chunks`.

@@ -3,6 +3,7 @@
 //! `fuzz_targets/` hands them to libFuzzer; `tests/seeds.rs` replays `seeds/<target>/` through them on a stable
 //! toolchain, so that what fuzzing once found stays found.
 
+pub mod crypto;
 mod ledger;
 mod mechanism;
 
@@ -15,6 +16,11 @@ pub type Target = (&'static str, fn(&[u8]));
 /// Every target.
 #[rustfmt::skip]
 pub const TARGETS: &[Target] = &[
+    ("crypto_envelope", crypto::envelope),
+    ("crypto_keyring", crypto::keyring),
+    ("crypto_open", crypto::open),
+    ("crypto_peers", crypto::peers),
+    ("crypto_stream", crypto::stream),
     ("ledger", ledger),
     ("mechanism", mechanism),
     ("partial", partial),

@@ -1,0 +1,4 @@
+//! See `veilsum_fuzz::crypto::stream`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| veilsum_fuzz::crypto::stream(data));
