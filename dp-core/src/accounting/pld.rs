@@ -164,8 +164,13 @@ struct Composition<'a> {
     tolerance: f64,
 }
 
-/// How wide an answer may be, relative to epsilon, before the contour of the continuous loss is given up.
+/// How wide an answer may be, relative to itself, before the contour of the continuous loss is given up.
 const SHARP: f64 = 1e-5;
+
+fn is_sharp(found: Interval) -> bool {
+    found.hi.is_finite() && found.hi - found.lo <= SHARP * found.hi
+}
+
 /// Refinements of points and smoothing before the best answer so far is given.
 const ROUNDS: u32 = 8;
 
@@ -177,11 +182,16 @@ impl Composition<'_> {
             return Interval::point(f64::INFINITY);
         }
         let mut best = Interval::new(0.0, if infinite.hi <= delta { self.largest_loss() } else { f64::INFINITY });
-        if let Some(all) = self.exact()
-            && let Some(found) = epsilon_of(&all, 0.0, target, &[Side::Lower, Side::Upper])
-        {
+        if let Some(all) = self.exact() {
+            if let Some(found) = epsilon_of(&all, 0.0, target, &[Side::Lower, Side::Upper]) {
+                best = best.meet(found);
+                if is_sharp(found) {
+                    return found;
+                }
+            }
+            let found = bracketed_epsilon(&all, delta);
             best = best.meet(found);
-            if found.hi - found.lo <= SHARP * found.hi {
+            if is_sharp(found) {
                 return found;
             }
         }
@@ -223,7 +233,7 @@ impl Composition<'_> {
             && let Some(found) = delta_of(&all, 0.0, epsilon)
         {
             best = best.meet(found);
-            if found.hi - found.lo <= SHARP * found.hi {
+            if is_sharp(found) {
                 return found;
             }
         }
@@ -370,6 +380,30 @@ fn delta_of(all: &[Component], smoothing: f64, epsilon: f64) -> Option<Interval>
     let saddle = saddle_of_epsilon(all, epsilon)?;
     let contour = Contour::new(all, smoothing, saddle.tilt, epsilon, saddle.log_delta)?;
     Some(contour.delta(epsilon).clamp(0.0, 1.0))
+}
+
+/// The same as [`epsilon_of`] by halving, where its first guess leads nowhere: delta falls in epsilon, so an enclosure of
+/// delta wholly on one side of the target moves one end, and one that is not decided moves none.
+fn bracketed_epsilon(all: &[Component], delta: f64) -> Interval {
+    let at = |epsilon: f64| delta_of(all, 0.0, epsilon);
+    if at(0.0).is_some_and(|found| found.hi <= delta) {
+        return Interval::ZERO;
+    }
+    let (mut lo, mut hi) = (0.0, f64::INFINITY);
+    let mut next = 1e-3;
+    for _ in 0..80 {
+        match at(next) {
+            Some(found) if found.hi <= delta => hi = next,
+            Some(found) if found.lo > delta => lo = next,
+            _ if hi.is_finite() => break,
+            _ => {}
+        }
+        if hi - lo <= 1e-10 * hi || next > 1e6 {
+            break;
+        }
+        next = if hi.is_finite() { 0.5 * (lo + hi) } else { 2.0 * next };
+    }
+    Interval::new(lo, hi)
 }
 
 /// An upper bound on the Renyi divergence of order alpha > 1 of one Poisson-subsampled Gaussian: ln M(alpha - 1) over
