@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use veilsum_dp_core::accounting::Event;
+use veilsum_dp_core::accounting::{Event, RdpAccountant};
 use veilsum_dp_core::privacy::{Delta, Epsilon};
+use veilsum_dp_core::sensitivity::Neighbors;
 use veilsum_federated::client::Seat;
 use veilsum_federated::{Cohort as Losses, DistributedNoise, Error, Server, Setup, Stage, Unit, Update, simulate};
 use veilsum_tests::cohort::Cohort;
@@ -147,12 +148,58 @@ fn noise_is_charged_for_survivors_less_the_corrupt() {
     assert!(plan.event(1, 1).is_err());
 }
 
-/// With the most dropouts and colluders, what the colluders do not know of the noise has at least the promised variance.
-/// They know their own shares; in the sum those are as good as absent, so a round without the corrupt client's share is
-/// measured: all honest shares come from the survivors less the corrupt.
+/// The accountant, in outward-rounded arithmetic, finds every promise kept over all rounds with
+/// the fewest honest survivors that a finished round can have; and broken over twice the rounds, so that the check can fail.
 #[test]
-fn the_honest_noise_has_the_promised_variance() {
-    let dimension = 2_048;
+fn the_accountant_certifies_the_noise_of_the_fewest_honest_survivors() {
+    let mut over = Vec::new();
+    let mut at = 0_u32;
+    for (epsilon, delta) in
+        [("0.1", "1e-10"), ("0.5", "1e-5"), ("1", "1e-6"), ("3", "1e-5"), ("8", "1e-3"), ("50", "1e-9")]
+    {
+        for rounds in [1, 7, 100, 1_000] {
+            for (dimension, clip, value_bits) in [(1, 1.0, 16), (10, 0.3, 4), (1_000, 1e3, 8), (100_000, 1.0, 12)] {
+                at += 1;
+                let cohort = match at % 3 {
+                    0 => Losses::Counts { corrupt: 1, dropouts: 1 },
+                    1 => Losses::Counts { corrupt: 0, dropouts: 2 },
+                    _ => Losses::Fractions { corrupt: 0.1, dropouts: 0.1 },
+                };
+                let promise = noise(epsilon, delta, rounds);
+                let setup = Setup::new(10, dimension, clip, cohort);
+                let Ok(config) = (Setup { noise: Some(promise.clone()), value_bits, ..setup }).check() else {
+                    panic!("epsilon {epsilon} delta {delta} rounds {rounds} dimension {dimension} has a round");
+                };
+                let plan = config.noise().expect("noise");
+                let survivors = config.honest_minimum() + config.shape().corrupt;
+                let charged = |rounds: u64| {
+                    let mut accountant = RdpAccountant::new(Neighbors::ZeroOut);
+                    let event = plan.event(survivors, config.shape().corrupt).expect("someone honest");
+                    accountant.compose(&event, rounds).expect("Skellam noise has a Renyi bound");
+                    accountant.epsilon(promise.delta().rational().lower()).expect("delta in range").hi()
+                };
+                let (found, promised) = (charged(rounds.into()), promise.epsilon().rational().lower());
+                if found > promised {
+                    over.push(format!("{found} > {promised}: delta {delta}, {rounds} rounds, dimension {dimension}"));
+                }
+                assert!(charged(2 * u64::from(rounds)) > promised, "twice the rounds: {epsilon} {delta} {rounds}");
+            }
+        }
+    }
+    assert!(over.is_empty(), "{} of {at} over:\n{}", over.len(), over.join("\n"));
+}
+
+/// Every survivor's share of the noise is in the sum, of the variance that was sized. Zero updates leave the noise alone.
+///
+/// The sum of the shares is the difference Z of two Poisson variables, of variance V in all: E e^(sZ) = exp(V (cosh s - 1)),
+/// so its even moments are at least a Gaussian's, and the squares need a bound of their own. With a Gaussian g that is
+/// independent, E e^(t Z^2) = E exp(V (cosh(sqrt(2t) g) - 1)), which is infinite; so coordinates are cut at R first.
+/// |Z| < R in all coordinates but for a probability of 2 d exp(-R^2 / (2 (V + R/3))) (Bernstein); the squares of what is
+/// left lie in [0, R^2] and have a variance of at most E Z^4 = 3 V^2 + V, so Bernstein's inequality bounds their mean; and
+/// cutting at R moves the mean, down only, by at most sqrt(E Z^4 P[|Z| >= R]) (Cauchy and Schwarz).
+#[test]
+fn the_noise_of_the_survivors_has_the_variance_that_was_sized() {
+    let dimension = 65_536;
     let setup = Setup::new(5, dimension, 1.0, Losses::Counts { corrupt: 1, dropouts: 1 });
     let config =
         Arc::new(Setup { noise: Some(noise("8", "1e-5", 1)), value_bits: 4, ..setup }.check().expect("a round"));
@@ -161,13 +208,20 @@ fn the_honest_noise_has_the_promised_variance() {
     let updates = vec![Update::Vector(&zero); 5];
     let lost = BTreeMap::from([(3, Stage::Upload)]);
     let round = simulate(&config, &updates, None, &lost, false, &mut |_| false).expect("a round");
-    let mean_square = round.outcome.integers.iter().map(|&x| (x * x) as f64).sum::<f64>() / dimension as f64;
-    // Four shares are in the sum; the squares of 2,048 Skellam draws, of excess kurtosis at most 1/V, average to their
-    // variance within 8 standard errors of sqrt((2 + 1/V)/2048) but for a probability below 1e-12.
-    let expected = 4.0 * plan.share_variance();
-    let error = 8.0 * ((2.0 + 1.0 / expected) / dimension as f64).sqrt();
-    assert!((mean_square / expected - 1.0).abs() < error, "{mean_square} for {expected}");
-    assert!(3.0 * plan.share_variance() >= plan.event(4, 1).map(|_| 3.0 * plan.share_variance()).expect("noise"));
+    assert_eq!(round.outcome.survivors, [0, 1, 2, 4]);
+    let d = dimension as f64;
+    let mean_square = round.outcome.integers.iter().map(|&x| (x * x) as f64).sum::<f64>() / d;
+    let variance = 4.0 * plan.share_variance();
+    let fourth = 3.0 * variance * variance + variance;
+    // False alarms: e^-30 for a coordinate beyond R, 2 e^-26 for the mean of the others: below 2e-11.
+    let log_tail = 30.0 + (2.0 * d).ln();
+    let third = log_tail / 3.0;
+    let reach = third + (third * third + 2.0 * variance * log_tail).sqrt();
+    let moved = (fourth * (-log_tail).exp() * 2.0).sqrt();
+    let off = (2.0 * fourth * 26.0 / d).sqrt() + reach * reach * 26.0 / (3.0 * d) + moved;
+    // One share more or fewer, a quarter of the variance, is far outside.
+    assert!(off < 0.12 * variance, "the bound {off} tells nothing about {variance}");
+    assert!((mean_square - variance).abs() <= off, "{mean_square} for {variance}, bound {off}");
 }
 
 #[test]
@@ -184,6 +238,12 @@ fn records_are_protected_one_by_one() {
     for x in &round.outcome.sum {
         assert!((x - expected).abs() < 0.02 * expected + 10.0 * noise, "{x} for {expected}");
     }
+}
+
+#[test]
+fn promises_below_what_the_accountant_certifies_are_refused() {
+    let setup = Setup { noise: Some(noise("0.0001", "1e-10", 1)), value_bits: 2, ..six() };
+    assert!(matches!(setup.check(), Err(Error::Unsafe { .. })));
 }
 
 #[test]

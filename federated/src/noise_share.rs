@@ -10,11 +10,17 @@ mod sizing;
 
 use crate::Error;
 use crate::round::Shape;
-use sizing::calibrated_variance;
-use veilsum_dp_core::accounting::Event;
+use sizing::approximate_variance;
+use veilsum_dp_core::accounting::{Event, RdpAccountant};
 use veilsum_dp_core::noise::Skellam;
 use veilsum_dp_core::privacy::{Delta, Epsilon, Positive, Rational};
+use veilsum_dp_core::sensitivity::Neighbors;
 use zeroize::Zeroizing;
+
+/// The first extra factor on the variance that is tried where the approximate one does not certify; then its squares.
+const CREEP: f64 = 1.0 + 1.0 / 4096.0;
+/// No more than this is added: beyond, the promise is below what the accountant's orders reach.
+const MOST_EXTRA: f64 = 3.0;
 
 /// What the clients' noise promises over all rounds of a training run.
 #[derive(Clone, Debug)]
@@ -71,16 +77,26 @@ impl NoisePlan {
     pub(crate) fn size(promise: DistributedNoise, shape: &Shape, top: u64, dimension: usize) -> Result<Self, Error> {
         let (squared_l2, l1) = norm_bounds(top, dimension);
         let honest = shape.least_survivors() - shape.corrupt;
-        let total = calibrated_variance(&promise, l1, squared_l2)?;
-        // Rounded up, so that the sum over the honest is never short, and to 20 bits, so that machines whose logarithms
-        // differ in the last place agree on the round.
-        let share_variance = f64::from_bits(((total / f64::from(honest)).to_bits() | 0xFFFF_FFFF) + 1);
+        let total = approximate_variance(&promise, l1, squared_l2)?;
+        // Rounded up to 20 bits, so that machines whose logarithms differ in the last place agree on the round.
+        let rounded = |factor: f64| f64::from_bits(((factor * total / f64::from(honest)).to_bits() | 0xFFFF_FFFF) + 1);
+        let plan = |factor| Self { promise: promise.clone(), squared_l2, l1, share_variance: rounded(factor) };
+        let target = promise.epsilon.rational().lower();
+        // The accountant tries fewer orders than the approximation: a little more noise makes up for that.
+        let factors = std::iter::successors(Some(1.0), |&f| Some(if f == 1.0 { CREEP } else { f * f }));
+        let certified = factors.take_while(|&f| f <= MOST_EXTRA).map(plan).find(|plan| plan.epsilon(honest) <= target);
+        let certified = certified.ok_or_else(|| Error::Unsafe {
+            why: format!(
+                "epsilon {} at delta {} over {} rounds is smaller than the accountant can certify; raise epsilon or delta",
+                promise.epsilon, promise.delta, promise.rounds
+            ),
+        })?;
         // Fails here, at setup, if the sampler does not reach so far: the grid is then far finer than the noise.
         Skellam::new(&Positive::from_f64(
             "the variance of a client's share of the noise, in grid steps",
-            share_variance,
+            certified.share_variance,
         )?)?;
-        Ok(Self { promise, squared_l2, l1, share_variance })
+        Ok(certified)
     }
 
     /// What it was sized for.
@@ -131,10 +147,16 @@ impl NoisePlan {
         third + (third * third + 2.0 * variance * need).sqrt()
     }
 
-    /// An upper bound on epsilon at the promised delta over the promised rounds, if each has this many honest survivors.
+    /// An upper bound on epsilon at the promised delta over the promised rounds, if each has this many honest survivors:
+    /// what [`RdpAccountant`] finds for the events of those rounds. Infinite without honest survivors.
     #[must_use]
     pub fn epsilon(&self, honest: u32) -> f64 {
-        sizing::epsilon_over(&self.promise, self.share_variance * f64::from(honest), self.l1, self.squared_l2)
+        let mut accountant = RdpAccountant::new(Neighbors::ZeroOut);
+        let composed = self
+            .event(honest, 0)
+            .and_then(|event| Ok(accountant.compose(&event, self.promise.rounds.into())?))
+            .and_then(|()| Ok(accountant.epsilon(self.promise.delta.rational().lower())?));
+        composed.map_or(f64::INFINITY, |epsilon| epsilon.hi())
     }
 
     /// What a finished round did: the variance of the actual survivors less the assumed corrupt.

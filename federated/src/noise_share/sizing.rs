@@ -1,4 +1,6 @@
-//! The least variance that keeps a promise, by Renyi differential privacy.
+//! Nearly the least variance that keeps a promise, by Renyi differential privacy in plain floating point.
+//!
+//! Where sizing starts, not what is promised: that is certified by the accountant, which rounds outward.
 //!
 //! For Skellam noise of variance V on every coordinate, and integer orders a > 1 (Agarwal, Kairouz and Liu 2021,
 //! Theorem 3.5 and its vector form):
@@ -8,12 +10,10 @@
 use super::DistributedNoise;
 use crate::Error;
 
-/// Rounding in the dozen floating-point operations below, generously.
-const OUTWARD: f64 = 1.0 + 1e-12;
-
-pub(super) fn calibrated_variance(promise: &DistributedNoise, l1: u64, squared_l2: u64) -> Result<f64, Error> {
+pub(super) fn approximate_variance(promise: &DistributedNoise, l1: u64, squared_l2: u64) -> Result<f64, Error> {
     let target = promise.epsilon.rational().lower();
-    let enough = |variance: f64| epsilon_over(promise, variance, l1, squared_l2) <= target;
+    let (delta, rounds) = (promise.delta.rational().lower(), f64::from(promise.rounds));
+    let enough = |variance: f64| epsilon(variance, l1 as f64, squared_l2 as f64, rounds, delta) <= target;
     let (mut low, mut high) = (1e-3, 1.0);
     while !enough(high) {
         low = high;
@@ -34,20 +34,14 @@ pub(super) fn calibrated_variance(promise: &DistributedNoise, l1: u64, squared_l
     Ok(high)
 }
 
-/// An upper bound on epsilon at the promised delta over the promised rounds.
-pub(super) fn epsilon_over(promise: &DistributedNoise, variance: f64, l1: u64, squared_l2: u64) -> f64 {
-    let delta = promise.delta.rational().lower();
-    epsilon(variance, l1 as f64, squared_l2 as f64, f64::from(promise.rounds), delta)
-}
-
-/// An upper bound on epsilon at `delta`.
+/// Epsilon at `delta`, but for rounding.
 fn epsilon(variance: f64, l1: f64, squared_l2: f64, rounds: f64, delta: f64) -> f64 {
     orders()
         .map(|order| {
             let correction = ((2.0 * order - 1.0) * squared_l2 + 6.0 * l1) / (4.0 * variance * variance);
             let divergence = order * squared_l2 / (2.0 * variance) + correction.min(1.5 * l1 / variance);
             let tail = (-1.0 / order).ln_1p() - (delta.ln() + order.ln()) / (order - 1.0);
-            (rounds * divergence + tail) * OUTWARD
+            rounds * divergence + tail
         })
         .fold(f64::INFINITY, f64::min)
 }
