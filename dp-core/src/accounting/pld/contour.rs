@@ -203,7 +203,9 @@ impl Contour {
         let relative = self.log_error + 8.0 * UNIT * (self.log.abs() + (c * epsilon).abs() + 4.0);
         let scale = Interval::new(exponent - relative, exponent + relative).exp() * (2.0 / self.period);
         let scale = Interval { lo: scale.lo * (1.0 - 1e-15), hi: scale.hi * (1.0 + 1e-15) };
-        let hi = scale * (sum + absolute * 1.01).max(0.0);
+        // Not `max(0.0)`, which turns a sum that could not be evaluated into a promise of zero.
+        let above = sum + absolute * 1.01;
+        let hi = scale * if above < 0.0 { 0.0 } else { above };
         let lo = scale * (sum - absolute * 1.01 - bump_high.max(0.0)).max(0.0);
         Interval::new((lo.lo - self.alias(epsilon) * 1.001).max(0.0), hi.hi)
     }
