@@ -1,5 +1,6 @@
 //! Benchmarks of the veilsum crates: `veilsum-benches GROUP`. `benches/peers/GROUP.py` runs them beside their peers.
 
+mod accounting;
 mod ledger;
 mod noise;
 mod round;
@@ -7,9 +8,10 @@ mod round;
 fn main() {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
+        Some("accounting") => accounting::run(),
         Some("federated") => round::run(arguments.next().as_deref()),
         Some("ledger") => ledger::run(),
         Some("noise") => noise::run(),
-        _ => eprintln!("usage: veilsum-benches GROUP, with GROUP one of: federated, ledger, noise"),
+        _ => eprintln!("usage: veilsum-benches GROUP, with GROUP one of: accounting, federated, ledger, noise"),
     }
 }

@@ -4,11 +4,13 @@ mod cells;
 mod component;
 mod contour;
 mod points;
+mod sampled;
 mod solve;
 
 use self::cells::{Resolution, Side};
-use self::component::{Component, Direction, SampledGaussian};
+use self::component::{Component, Direction};
 use self::contour::Contour;
+use self::sampled::SampledGaussian;
 use self::solve::{Saddle, invert, saddle_of_delta, saddle_of_epsilon};
 use super::interval::Interval;
 use super::law::{Gaussian, Law};
