@@ -17,7 +17,7 @@ mod sharing;
 mod worker;
 
 use veilsum_dp_core::Error;
-use veilsum_dp_core::ledger::{Ledger, MemoryLedger, SqliteLedger};
+use veilsum_dp_core::ledger::{Ledger, MacKey, MemoryLedger, SqliteLedger};
 
 #[test]
 fn in_memory() {
@@ -32,6 +32,22 @@ fn in_a_file() {
         made += 1;
         Box::new(SqliteLedger::open(folder.path().join(format!("{made}.ledger")), policy).expect("a new ledger"))
     });
+}
+
+#[test]
+fn in_a_file_with_a_key() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut made = 0;
+    conformance::suite(&mut |policy| {
+        made += 1;
+        let path = folder.path().join(format!("{made}.ledger"));
+        Box::new(SqliteLedger::open_authenticated(path, policy, key(7)).expect("a new ledger"))
+    });
+}
+
+fn key(first: u8) -> MacKey {
+    let bytes: Vec<u8> = (0..32).map(|i| first + i).collect();
+    MacKey::new(&bytes).expect("32 bytes")
 }
 
 /// A million spends of a millionth are exactly one, and there is no room for the next.

@@ -31,6 +31,7 @@ pub mod format {}
 
 mod book;
 mod budget;
+mod chain;
 mod memory;
 mod record;
 mod spend;
@@ -39,6 +40,7 @@ mod sqlite;
 mod store;
 
 pub use budget::{Amount, Budget, Charge, Policy, ZcdpBudget};
+pub use chain::MacKey;
 pub use memory::MemoryLedger;
 pub use record::Head;
 pub use spend::{Answer, Entry, Receipt, Spend};

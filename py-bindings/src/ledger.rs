@@ -5,7 +5,9 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use veilsum_dp_core::ledger::{Amount, Budget, Entry, Head, Ledger as _, Policy, Quiet, Spend, SqliteLedger, quiesce};
+use veilsum_dp_core::ledger::{
+    Amount, Budget, Entry, Head, Ledger as _, MacKey, Policy, Quiet, Spend, SqliteLedger, quiesce,
+};
 use veilsum_dp_core::privacy::{Delta, Epsilon, Rational};
 
 use crate::event::Event;
@@ -56,6 +58,9 @@ impl Ledger {
     ///     there are many small spends.
     /// event_delta : number, optional
     ///     For "zcdp": the part of ``delta`` for events that have a delta of their own; half of it by default.
+    /// mac_key : bytes, optional
+    ///     32 random bytes (``secrets.token_bytes(32)``), kept elsewhere. Rows are then chained by HMAC-SHA-256 under this
+    ///     key: the file is refused without it, and nobody without it can write rows that verify.
     ///
     /// Raises
     /// ------
@@ -63,8 +68,8 @@ impl Ledger {
     ///     If the file was made with other arguments, does not verify, or cannot be written.
     #[staticmethod]
     #[pyo3(
-        signature = (path, *, epsilon, delta=None, dataset="", unit="", neighbors="add-remove", filter=None, event_delta=None),
-        text_signature = "(path, *, epsilon, delta=0.0, dataset='', unit='', neighbors='add-remove', filter=None, event_delta=None)"
+        signature = (path, *, epsilon, delta=None, dataset="", unit="", neighbors="add-remove", filter=None, event_delta=None, mac_key=None),
+        text_signature = "(path, *, epsilon, delta=0.0, dataset='', unit='', neighbors='add-remove', filter=None, event_delta=None, mac_key=None)"
     )]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn open(
@@ -77,6 +82,7 @@ impl Ledger {
         neighbors: &str,
         filter: Option<&str>,
         event_delta: Option<&Bound<'_, PyAny>>,
+        mac_key: Option<&[u8]>,
     ) -> PyResult<Self> {
         let epsilon = Epsilon::new(number::decimal("epsilon", epsilon)?).map_err(error::core)?;
         let delta = delta.map_or_else(|| Ok(Rational::zero()), |delta| number::decimal("delta", delta))?;
@@ -85,18 +91,38 @@ impl Ledger {
         let budget = budget(epsilon, delta, filter, event_delta)?;
         let neighbors = neighbors.parse().map_err(error::core)?;
         let policy = Policy { dataset: dataset.into(), unit: unit.into(), neighbors, budget };
-        py.detach(|| SqliteLedger::open(path, policy)).map(Self).map_err(error::core)
+        let key = mac_key.map(MacKey::new).transpose().map_err(error::core)?;
+        py.detach(|| match key {
+            Some(key) => SqliteLedger::open_authenticated(path, policy, key),
+            None => SqliteLedger::open(path, policy),
+        })
+        .map(Self)
+        .map_err(error::core)
     }
 
     /// Open an existing ledger to look at it. Spending is refused, and the file may be read-only.
+    ///
+    /// Parameters
+    /// ----------
+    /// path : path-like
+    ///     The file.
+    /// mac_key : bytes, optional
+    ///     The key that it was made with, if any.
     ///
     /// Raises
     /// ------
     /// LedgerError
     ///     If the file does not verify, cannot be read or is not a ledger.
     #[staticmethod]
-    fn inspect(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        py.detach(|| SqliteLedger::inspect(path)).map(Self).map_err(error::core)
+    #[pyo3(signature = (path, *, mac_key=None))]
+    fn inspect(py: Python<'_>, path: PathBuf, mac_key: Option<&[u8]>) -> PyResult<Self> {
+        let key = mac_key.map(MacKey::new).transpose().map_err(error::core)?;
+        py.detach(|| match key {
+            Some(key) => SqliteLedger::inspect_authenticated(path, key),
+            None => SqliteLedger::inspect(path),
+        })
+        .map(Self)
+        .map_err(error::core)
     }
 
     /// Pay for one event. When this returns, the spend is on the disk.

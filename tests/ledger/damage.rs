@@ -1,11 +1,13 @@
 //! Files that were changed behind the ledger's back: refused, by row where there is one, and never reset.
 
 use crate::conformance::{epsilon, pure, spend_of};
+use crate::key;
 use rusqlite::{Connection, params};
+use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use veilsum_dp_core::Error;
 use veilsum_dp_core::accounting::Event;
-use veilsum_dp_core::ledger::{Entry, Head, Ledger, Spend, SqliteLedger};
+use veilsum_dp_core::ledger::{Entry, Head, Ledger, MacKey, Spend, SqliteLedger};
 
 /// A ledger with five spends and a stored answer, and where it is.
 fn small(folder: &Path) -> PathBuf {
@@ -198,4 +200,52 @@ fn forged_rows_are_refused() {
         .expect("inserts");
     connection.close().map_err(|(_, e)| e).expect("closes");
     assert!(matches!(opened(&path), Err(Error::LedgerDamaged { row: 7, .. })));
+}
+
+/// Without the key there is no reading, no spending and no other history; with it everything is as without one.
+#[test]
+fn a_key_keeps_forgers_out() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("keyed.ledger");
+    let ledger = SqliteLedger::open_authenticated(&path, pure(1.0), key(1)).expect("a new ledger");
+    ledger.spend(&spend_of(0.5).label("a half")).expect("fits");
+    let head = ledger.head().expect("readable");
+    drop(ledger);
+
+    for refused in [SqliteLedger::open(&path, pure(1.0)), SqliteLedger::inspect(&path)] {
+        assert!(matches!(refused, Err(Error::LedgerPolicy { field: "mac_key", .. })));
+    }
+    let other = SqliteLedger::open_authenticated(&path, pure(1.0), key(2));
+    assert!(matches!(other, Err(Error::LedgerDamaged { row: 0, .. })));
+    let again = SqliteLedger::inspect_authenticated(&path, key(1)).expect("the same key");
+    again.verify(Some(&head)).expect("as it was");
+
+    // A forger who rewrites the policy to say that there is no key, and hashes every row anew, gets no further.
+    let plain = folder.path().join("plain.ledger");
+    SqliteLedger::open(&plain, pure(9.0)).expect("a new ledger");
+    std::fs::copy(&plain, &path).expect("replaced");
+    let replaced = SqliteLedger::open_authenticated(&path, pure(9.0), key(1));
+    assert!(matches!(replaced, Err(Error::LedgerPolicy { field: "mac_key", .. })));
+    // Nor one who leaves the word and links rows by plain hashes: the links do not verify under the key.
+    let connection = Connection::open(&plain).expect("SQLite");
+    let body: String = connection.query_row("SELECT body FROM rows", [], |row| row.get(0)).expect("row 0");
+    let body = format!("{},\"keyed\":true}}}}", body.strip_suffix("}}").expect("an object in an object"));
+    connection.execute("UPDATE rows SET body = ?1, hash = ?2", params![body, plain_hash(&body)]).expect("rewritten");
+    connection.close().expect("closes");
+    let forged = SqliteLedger::open_authenticated(&plain, pure(9.0), key(1));
+    assert!(matches!(forged, Err(Error::LedgerDamaged { row: 0, .. })), "{forged:?}");
+
+    for bad in [&[0_u8; 32][..], &[1, 2, 3], &[]] {
+        let error = MacKey::new(bad).expect_err("no key").to_string();
+        assert!(error.contains("32 bytes drawn at random"), "{error}");
+    }
+    assert_eq!(format!("{:?}", key(1)), "MacKey(..)");
+}
+
+fn plain_hash(body: &str) -> Vec<u8> {
+    let mut text = b"veilsum ledger row v1\0".to_vec();
+    text.extend([0; 32 + 8]);
+    text.extend((body.len() as u64).to_be_bytes());
+    text.extend(body.as_bytes());
+    Sha256::digest(text).to_vec()
 }

@@ -45,18 +45,24 @@ fn user_version(path: &Path) -> i32 {
     connection.pragma_query_value(None, "user_version", |row| row.get(0)).expect("readable")
 }
 
-/// Writes the vector again, from a ledger of this version without stored answers: run by hand, with a path.
+/// A file as format 1 wrote it, made anew (and kept, in the folder that `VEILSUM_WRITE_VECTORS` names), is taken over too.
 #[test]
-fn write_format_1() {
-    let Some(folder) = std::env::var_os("VEILSUM_WRITE_VECTORS") else { return };
-    let path = Path::new(&folder).join("ledger-format-1.ledger");
+fn format_1_made_anew_is_taken_over() {
+    let temporary = tempfile::tempdir().expect("a temporary folder");
+    let folder = std::env::var_os("VEILSUM_WRITE_VECTORS").map_or_else(|| temporary.path().to_owned(), Into::into);
+    let path = folder.join("ledger-format-1.ledger");
     let ledger = SqliteLedger::open(&path, pure(1.0)).expect("a new ledger");
     ledger.spend(&spend_of(0.5).label("a half")).expect("fits");
     ledger.spend(&spend_of(0.25).label("a quarter").key("q")).expect("fits");
-    std::fs::write(path.with_extension("head"), format!("{}\n", ledger.head().expect("readable"))).expect("writable");
+    let head = ledger.head().expect("readable");
+    std::fs::write(path.with_extension("head"), format!("{head}\n")).expect("writable");
     drop(ledger);
     let connection = Connection::open(&path).expect("SQLite");
     connection
         .execute_batch("ALTER TABLE rows DROP COLUMN answer; PRAGMA user_version = 1; VACUUM")
         .expect("the older format");
+    connection.close().expect("closes");
+    let copy = temporary.path().join("copy.ledger");
+    std::fs::copy(&path, &copy).expect("copied");
+    SqliteLedger::open(&copy, pure(1.0)).and_then(|ledger| ledger.verify(Some(&head))).expect("taken over");
 }

@@ -361,3 +361,27 @@ def test_a_session_of_another_relation_is_refused(tmp_path: Path) -> None:
         vs.dp.Session({"x": [1, 2]}, unit=vs.dp.ROW, neighbors="replace-one", epsilon=1, ledger=ledger)
     vs.dp.Session({"x": [1, 2]}, unit=vs.dp.ROW, neighbors="add-remove", epsilon=1, ledger=ledger).count(epsilon=0.5)
     assert ledger.spent.epsilon == Fraction(1, 2)
+
+
+def test_a_key_is_needed_where_one_was_given(path: Path, tmp_path: Path) -> None:
+    mac_key = bytes(range(32))
+    ledger = Ledger.open(path, epsilon=1.0, mac_key=mac_key)
+    ledger.spend(TENTH)
+    for opened in (lambda: Ledger.open(path, epsilon=1.0), lambda: Ledger.inspect(path)):
+        with pytest.raises(vs.VeilsumError, match="mac_key"):
+            opened()
+    with pytest.raises(vs.VeilsumError, match="row 0"):
+        Ledger.inspect(path, mac_key=mac_key[::-1])
+    with pytest.raises(vs.VeilsumError, match="32 bytes drawn at random") as raised:
+        Ledger.inspect(path, mac_key=b"short")
+    assert isinstance(raised.value, ValueError)
+    assert Ledger.inspect(path, mac_key=mac_key).spent.epsilon == Fraction(1, 10)
+
+    key_file = tmp_path / "ledger.key"
+    key_file.write_bytes(mac_key)
+    command = [sys.executable, "-m", "veilsum", "ledger", "verify", str(path)]
+    assert subprocess.run([*command, "--mac-key", str(key_file)], capture_output=True, check=False).returncode == 0
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1 and "mac_key" in refused.stderr and "Traceback" not in refused.stderr
+    missing = subprocess.run([*command, "--mac-key", str(tmp_path / "none")], capture_output=True, text=True, check=False)
+    assert missing.returncode != 0 and "Traceback" not in missing.stderr

@@ -2,6 +2,7 @@
 //! [`Book::spend`] and [`Book::answer`] prepare.
 
 use super::budget::{Charge, Policy};
+use super::chain::Chain;
 use super::record::{Answered, Body, Founding, Head, Row, Spent};
 use super::spend::{Entry, Spend};
 use crate::Error;
@@ -16,6 +17,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 #[derive(Clone, Debug)]
 pub(crate) struct Book {
     policy: Policy,
+    chain: Chain,
     sums: Charge,
     head: Head,
     keys: HashMap<String, Keyed>,
@@ -51,28 +53,30 @@ enum Change {
 
 impl Book {
     /// A new ledger and its row 0.
-    pub(crate) fn found(policy: Policy) -> Result<(Self, Row), Error> {
+    pub(crate) fn found(policy: Policy, chain: Chain) -> Result<(Self, Row), Error> {
         policy.check()?;
         let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(|_| Error::Entropy)?;
         let id = id.iter().map(|byte| format!("{byte:02x}")).collect();
-        let body = Body::Policy(Box::new(Founding { row: 0, id, time: now(), version: VERSION.into(), policy }));
-        let row = Row::new(&[0; 32], 0, body.to_text(), None);
-        Ok((Self::open(&row)?, row))
+        let (version, keyed) = (VERSION.into(), chain.is_keyed());
+        let body = Body::Policy(Box::new(Founding { row: 0, id, time: now(), version, policy, keyed }));
+        let row = Row::new(&chain, &[0; 32], 0, body.to_text(), None);
+        Ok((Self::open(&row, chain)?, row))
     }
 
     /// The book after row 0.
-    pub(crate) fn open(row: &Row) -> Result<Self, Error> {
+    pub(crate) fn open(row: &Row, chain: Chain) -> Result<Self, Error> {
         if row.number != 0 {
             return Err(Error::damaged(0, "it is missing"));
         }
-        let Body::Policy(founding) = parse(row, &[0; 32])? else {
+        check_key(row, &chain)?;
+        let Body::Policy(founding) = parse(row, &chain, &[0; 32])? else {
             return Err(Error::damaged(0, "it is not the policy"));
         };
         let policy = founding.policy;
         let sums = policy.budget.nothing();
         let head = Head { row: 0, hash: row.hash };
-        Ok(Self { policy, sums, head, keys: HashMap::new(), awaited: HashMap::new(), last: None })
+        Ok(Self { policy, chain, sums, head, keys: HashMap::new(), awaited: HashMap::new(), last: None })
     }
 
     pub(crate) fn policy(&self) -> &Policy {
@@ -93,7 +97,7 @@ impl Book {
         if row.number != expected {
             return Err(Error::damaged(expected, "it is missing: rows were removed or renumbered"));
         }
-        let change = match parse(row, &self.head.hash)? {
+        let change = match parse(row, &self.chain, &self.head.hash)? {
             Body::Policy(_) => return Err(Error::damaged(expected, "it is a second policy")),
             Body::Spend(spent) => self.read_spend(*spent)?,
             Body::Answer(answered) => {
@@ -171,14 +175,15 @@ impl Book {
             provenance: spend.provenance.clone(),
             keeps_answer,
         }));
-        Ok(Pending { row: Row::new(&self.head.hash, row, body.to_text(), None), change: Change::Spend { sums, key } })
+        let row = Row::new(&self.chain, &self.head.hash, row, body.to_text(), None);
+        Ok(Pending { row, change: Change::Spend { sums, key } })
     }
 
     /// Prepares the row that stores the answer of an awaited spend.
     pub(crate) fn answer(&self, spend: u64, bytes: Vec<u8>) -> Pending {
         let row = self.head.row + 1;
         let body = Body::Answer(Answered { row, time: now(), version: VERSION.into(), spend });
-        let row = Row::new(&self.head.hash, row, body.to_text(), Some(bytes));
+        let row = Row::new(&self.chain, &self.head.hash, row, body.to_text(), Some(bytes));
         Pending { row, change: Change::Answer { spend } }
     }
 
@@ -221,16 +226,31 @@ pub(crate) fn entry(row: &Row) -> Result<Option<Entry>, Error> {
     }
 }
 
+/// A ledger is opened with a key if and only if it was made with one: whatever else row 0 says is not believed yet.
+fn check_key(row: &Row, chain: &Chain) -> Result<(), Error> {
+    let says = match serde_json::from_str(&row.body) {
+        Ok(Body::Policy(founding)) => founding.keyed,
+        // Refused with its reason when it is parsed.
+        _ => return Ok(()),
+    };
+    let told = |keyed| if keyed { "given" } else { "none" }.to_owned();
+    if says == chain.is_keyed() {
+        return Ok(());
+    }
+    Err(Error::LedgerPolicy { field: "mac_key", stored: told(says), asked: told(chain.is_keyed()) })
+}
+
 /// Checks a row's place in the chain and reads what it says.
-fn parse(row: &Row, previous: &[u8; 32]) -> Result<Body, Error> {
+fn parse(row: &Row, chain: &Chain, previous: &[u8; 32]) -> Result<Body, Error> {
     let body: Result<Body, _> = serde_json::from_str(&row.body);
-    if row.continues(previous) {
+    if row.continues(chain, previous) {
         return body.map_err(|_| Error::damaged(row.number, "it cannot be read by this version"));
     }
     Err(Error::damaged(
         row.number,
         match body {
             Ok(body) if body.row() != row.number => "it was moved here: rows were removed or reordered",
+            _ if chain.is_keyed() && row.number == 0 => "it was changed, or the key is another ledger's",
             _ => "it was changed, or the row before it was replaced",
         },
     ))

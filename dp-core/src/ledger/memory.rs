@@ -1,6 +1,7 @@
 //! A ledger that lives as long as its process.
 
 use super::book::{self, Book, Pending};
+use super::chain::Chain;
 use super::record::{Head, Row};
 use super::store::{self, Audit, Store};
 use super::{Amount, Answer, Entry, Ledger, Policy, Receipt, Spend};
@@ -27,7 +28,7 @@ impl MemoryLedger {
     /// # Errors
     /// If a text of the policy is too long.
     pub fn new(policy: Policy) -> Result<Self, Error> {
-        let (book, row) = Book::found(policy)?;
+        let (book, row) = Book::found(policy, Chain::Hash)?;
         Ok(Self { policy: book.policy().clone(), kept: Mutex::new(Kept { book, rows: vec![row] }) })
     }
 
@@ -86,7 +87,7 @@ impl Ledger for MemoryLedger {
 
     fn verify(&self, head: Option<&Head>) -> Result<(), Error> {
         let kept = self.kept();
-        let mut audit = Audit::new(head);
+        let mut audit = Audit::new(&Chain::Hash, head);
         kept.rows.iter().try_for_each(|row| audit.row(row))?;
         audit.finish().map(|_| ())
     }

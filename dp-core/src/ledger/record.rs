@@ -1,10 +1,10 @@
 //! The rows of a ledger: canonical bytes and a chain of hashes over them.
 
 use super::budget::{Charge, Policy};
+use super::chain::Chain;
 use crate::Error;
 use crate::accounting::Event;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -30,6 +30,9 @@ pub(crate) struct Founding {
     pub(crate) time: u64,
     pub(crate) version: String,
     pub(crate) policy: Policy,
+    /// Whether rows are chained by a MAC and not by a hash.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) keyed: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,31 +88,18 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Chains a new row to the hash of the one before it (all zero before row 0).
-    pub(crate) fn new(previous: &[u8; 32], number: u64, body: String, answer: Option<Vec<u8>>) -> Self {
-        let hash = chain(previous, number, &body, answer.as_deref());
+    /// Chains a new row to the link of the one before it (all zero before row 0).
+    pub(crate) fn new(chain: &Chain, previous: &[u8; 32], number: u64, body: String, answer: Option<Vec<u8>>) -> Self {
+        let hash = chain.link(previous, number, &body, answer.as_deref());
         Self { number, body, answer, hash }
     }
 
-    /// Whether the stored hash is the one that these contents have after `previous`.
-    pub(crate) fn continues(&self, previous: &[u8; 32]) -> bool {
-        self.hash == chain(previous, self.number, &self.body, self.answer.as_deref())
+    /// Whether the stored link is the one that these contents have after `previous`.
+    ///
+    /// The comparison need not be constant in time: whoever could learn from it holds the file, and links are in it.
+    pub(crate) fn continues(&self, chain: &Chain, previous: &[u8; 32]) -> bool {
+        self.hash == chain.link(previous, self.number, &self.body, self.answer.as_deref())
     }
-}
-
-/// SHA-256 of a domain, the previous hash, the row's number and its length-prefixed contents: injective in all of them.
-fn chain(previous: &[u8; 32], number: u64, body: &str, answer: Option<&[u8]>) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(b"veilsum ledger row v1\0");
-    hash.update(previous);
-    hash.update(number.to_be_bytes());
-    hash.update((body.len() as u64).to_be_bytes());
-    hash.update(body);
-    if let Some(answer) = answer {
-        hash.update((answer.len() as u64).to_be_bytes());
-        hash.update(answer);
-    }
-    hash.finalize().into()
 }
 
 /// The last row of a ledger and its hash, which depends on every row before it. Prints as `7:9f86d0...`.

@@ -9,6 +9,7 @@ mod connection;
 mod format;
 
 use super::book::{self, Book, Pending};
+use super::chain::{Chain, MacKey};
 use super::record::Head;
 use super::store::{self, Audit, Store};
 use super::{Amount, Answer, Entry, Ledger, Policy, Receipt, Spend};
@@ -42,6 +43,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockW
 pub struct SqliteLedger {
     path: PathBuf,
     access: Access,
+    chain: Chain,
     policy: Policy,
     open: Mutex<Open>,
 }
@@ -61,8 +63,22 @@ impl SqliteLedger {
     /// [`Error::LedgerPolicy`] if the file was made with another policy, [`Error::LedgerDamaged`] if it does not
     /// verify, [`Error::LedgerFile`] if it cannot be read and written, or is not a ledger.
     pub fn open(path: impl AsRef<Path>, policy: Policy) -> Result<Self, Error> {
+        Self::open_chained(path.as_ref(), policy, Chain::Hash)
+    }
+
+    /// As [`open`](Self::open), with rows chained by HMAC-SHA-256 under `key`: nobody without it can write rows that
+    /// verify, and the file is refused without it.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open); [`Error::LedgerPolicy`] too if the file was made without a key, and
+    /// [`Error::LedgerDamaged`] if it was made with another.
+    pub fn open_authenticated(path: impl AsRef<Path>, policy: Policy, key: MacKey) -> Result<Self, Error> {
+        Self::open_chained(path.as_ref(), policy, Chain::Mac(key))
+    }
+
+    fn open_chained(path: &Path, policy: Policy, chain: Chain) -> Result<Self, Error> {
         policy.check()?;
-        let ledger = Self::connect(path.as_ref(), Access::Write, Some(&policy))?;
+        let ledger = Self::connect(path, Access::Write, chain, Some(&policy))?;
         ledger.policy.admits(&policy)?;
         Ok(ledger)
     }
@@ -72,16 +88,24 @@ impl SqliteLedger {
     /// # Errors
     /// [`Error::LedgerDamaged`] if it does not verify, [`Error::LedgerFile`] if it cannot be read or is not a ledger.
     pub fn inspect(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::connect(path.as_ref(), Access::Read, None)
+        Self::connect(path.as_ref(), Access::Read, Chain::Hash, None)
     }
 
-    fn connect(path: &Path, access: Access, create: Option<&Policy>) -> Result<Self, Error> {
+    /// As [`inspect`](Self::inspect), for a ledger made with a key.
+    ///
+    /// # Errors
+    /// Those of [`inspect`](Self::inspect), and those about the key of [`open_authenticated`](Self::open_authenticated).
+    pub fn inspect_authenticated(path: impl AsRef<Path>, key: MacKey) -> Result<Self, Error> {
+        Self::connect(path.as_ref(), Access::Read, Chain::Mac(key), None)
+    }
+
+    fn connect(path: &Path, access: Access, chain: Chain, create: Option<&Policy>) -> Result<Self, Error> {
         let _running = running();
         // Absolute, so that a later change of the working folder does not lead a forked child elsewhere.
         let path = std::path::absolute(path).map_err(|e| connection::unusable(path, e))?;
-        let (connected, book) = Connected::open(&path, access, create)?;
+        let (connected, book) = Connected::open(&path, access, &chain, create)?;
         let policy = book.policy().clone();
-        Ok(Self { path, access, policy, open: Mutex::new(Open { connected, book }) })
+        Ok(Self { path, access, chain, policy, open: Mutex::new(Open { connected, book }) })
     }
 
     /// Where the ledger is, absolute.
@@ -94,11 +118,11 @@ impl SqliteLedger {
     fn open_here(&self) -> Result<MutexGuard<'_, Open>, Error> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if !open.connected.is_ours() {
-            let (connected, book) = Connected::open(&self.path, self.access, None)?;
+            let (connected, book) = Connected::open(&self.path, self.access, &self.chain, None)?;
             book.policy().admits(&self.policy)?;
             let known = open.book.head();
             *open = Open { connected, book };
-            open.check_continues(known)?;
+            open.check_continues(&self.chain, known)?;
         }
         Ok(open)
     }
@@ -117,9 +141,9 @@ impl SqliteLedger {
 
 impl Open {
     /// After opening anew: the rows that this process had seen must still be there.
-    fn check_continues(&mut self, known: Head) -> Result<(), Error> {
+    fn check_continues(&mut self, chain: &Chain, known: Head) -> Result<(), Error> {
         self.connected.transaction(TransactionBehavior::Deferred, |connection| {
-            format::audit(connection, Some(&known)).map(|_| (false, ()))
+            format::audit(connection, chain, Some(&known)).map(|_| (false, ()))
         })
     }
 }
@@ -183,7 +207,7 @@ impl Ledger for SqliteLedger {
 
     fn history(&self) -> Result<Vec<Entry>, Error> {
         self.look(|connection, _| {
-            let (mut audit, mut entries) = (Audit::new(None), Vec::new());
+            let (mut audit, mut entries) = (Audit::new(&self.chain, None), Vec::new());
             format::each_row(connection, 0, |row| {
                 audit.row(&row)?;
                 entries.extend(book::entry(&row)?);
@@ -204,7 +228,7 @@ impl Ledger for SqliteLedger {
         // The audit comes before the book catches up, so that it names the first row at fault.
         connected.transaction(TransactionBehavior::Deferred, |connection| {
             format::check_file(connection, &self.path)?;
-            format::audit(connection, head)?;
+            format::audit(connection, &self.chain, head)?;
             format::catch_up(connection, book).map(|()| (false, ()))
         })
     }

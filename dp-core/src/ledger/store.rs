@@ -1,6 +1,7 @@
 //! What a ledger needs of its storage, and the one implementation of spending over it.
 
 use super::book::{Book, Pending};
+use super::chain::Chain;
 use super::record::{Head, Row};
 use super::spend::{Answer, Receipt, Spend};
 use crate::Error;
@@ -75,14 +76,15 @@ pub(crate) fn release(
 /// Reads rows from row 0 on, checks everything about them, and compares with a head kept elsewhere.
 #[derive(Debug)]
 pub(crate) struct Audit<'a> {
+    chain: &'a Chain,
     book: Option<Book>,
     pinned: Option<&'a Head>,
 }
 
 impl<'a> Audit<'a> {
     /// Before row 0; `pinned` must be met on the way.
-    pub(crate) fn new(pinned: Option<&'a Head>) -> Self {
-        Self { book: None, pinned }
+    pub(crate) fn new(chain: &'a Chain, pinned: Option<&'a Head>) -> Self {
+        Self { chain, book: None, pinned }
     }
 
     /// Takes the next row.
@@ -92,7 +94,7 @@ impl<'a> Audit<'a> {
                 book.read(row)?;
                 book.head()
             }
-            empty => empty.insert(Book::open(row)?).head(),
+            empty => empty.insert(Book::open(row, self.chain.clone())?).head(),
         };
         match self.pinned {
             Some(pinned) if pinned.row == head.row && *pinned != head => {

@@ -4,6 +4,7 @@ use super::format;
 use crate::Error;
 use crate::ledger::Policy;
 use crate::ledger::book::Book;
+use crate::ledger::chain::Chain;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
@@ -32,7 +33,12 @@ pub(super) struct Connected {
 
 impl Connected {
     /// Opens and verifies the file; with a policy, creates it first if there is none.
-    pub(super) fn open(path: &Path, access: Access, create: Option<&Policy>) -> Result<(Self, Book), Error> {
+    pub(super) fn open(
+        path: &Path,
+        access: Access,
+        chain: &Chain,
+        create: Option<&Policy>,
+    ) -> Result<(Self, Book), Error> {
         let queue =
             match OpenOptions::new().create(true).truncate(false).read(true).write(true).open(beside(path, "-queue")) {
                 Ok(queue) => Some(queue),
@@ -46,7 +52,7 @@ impl Connected {
             }
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => match create {
-                Some(policy) => create_file(path, policy)?,
+                Some(policy) => create_file(path, policy, chain)?,
                 None => return Err(unusable(path, "there is no such file")),
             },
             Err(error) => return Err(unusable(path, error)),
@@ -58,10 +64,10 @@ impl Connected {
         let book = match access {
             Access::Write => connected.transaction(TransactionBehavior::Immediate, |connection| {
                 let migrated = format::migrate(connection, path)?;
-                format::read(connection, path).map(|book| (migrated, book))
+                format::read(connection, path, chain).map(|book| (migrated, book))
             })?,
             Access::Read => connected.transaction(TransactionBehavior::Deferred, |connection| {
-                format::read(connection, path).map(|book| (false, book))
+                format::read(connection, path, chain).map(|book| (false, book))
             })?,
         };
         Ok((connected, book))
@@ -144,7 +150,7 @@ fn connect(path: &Path, access: Access) -> Result<Connection, Error> {
 
 /// Writes a complete ledger under another name and links it into place, so that whatever interrupts this, `path` either
 /// is a whole ledger or does not exist.
-fn create_file(path: &Path, policy: &Policy) -> Result<(), Error> {
+fn create_file(path: &Path, policy: &Policy, chain: &Chain) -> Result<(), Error> {
     let journal = beside(path, "-journal");
     if fs::metadata(&journal).is_ok_and(|journal| journal.len() > 0) {
         let why = format!("there is no such file, but its journal {} exists: put the file back", journal.display());
@@ -158,7 +164,7 @@ fn create_file(path: &Path, policy: &Policy) -> Result<(), Error> {
         }
     };
     clean();
-    let made = format::create(&draft, policy).and_then(|()| {
+    let made = format::create(&draft, policy, chain).and_then(|()| {
         let linked = fs::hard_link(&draft, path).or_else(|error| match error.kind() {
             ErrorKind::AlreadyExists => Ok(()),
             // No hard links here: whoever creates holds the queue, so nothing is replaced.

@@ -7,6 +7,7 @@ use super::connection::{failed, unusable};
 use crate::Error;
 use crate::ledger::Policy;
 use crate::ledger::book::Book;
+use crate::ledger::chain::Chain;
 use crate::ledger::record::{Head, Row};
 use crate::ledger::store::Audit;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -35,8 +36,8 @@ pub(super) fn configure(connection: &Connection, writes: bool) -> rusqlite::Resu
 }
 
 /// Writes a new ledger to a path where there is nothing.
-pub(super) fn create(path: &Path, policy: &Policy) -> Result<(), Error> {
-    let (_, row) = Book::found(policy.clone())?;
+pub(super) fn create(path: &Path, policy: &Policy, chain: &Chain) -> Result<(), Error> {
+    let (_, row) = Book::found(policy.clone(), chain.clone())?;
     let sqlite = |error| failed(path, error);
     let mut connection = Connection::open(path).map_err(sqlite)?;
     configure(&connection, true).map_err(sqlite)?;
@@ -80,14 +81,14 @@ fn version(connection: &Connection, path: &Path) -> Result<i32, Error> {
 }
 
 /// Checks the whole file and reads its book.
-pub(super) fn read(connection: &Connection, path: &Path) -> Result<Book, Error> {
+pub(super) fn read(connection: &Connection, path: &Path, chain: &Chain) -> Result<Book, Error> {
     check_file(connection, path)?;
-    audit(connection, None)
+    audit(connection, chain, None)
 }
 
 /// Checks every row, and that they go on from a head kept elsewhere.
-pub(super) fn audit(connection: &Connection, pinned: Option<&Head>) -> Result<Book, Error> {
-    let mut audit = Audit::new(pinned);
+pub(super) fn audit(connection: &Connection, chain: &Chain, pinned: Option<&Head>) -> Result<Book, Error> {
+    let mut audit = Audit::new(chain, pinned);
     each_row(connection, 0, |row| audit.row(&row))?;
     audit.finish()
 }

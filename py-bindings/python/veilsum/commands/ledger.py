@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from .._core import Ledger
@@ -19,13 +20,14 @@ def register(subparsers: Any) -> None:
         action = actions.add_parser(name, help=purpose, description=purpose)
         action.add_argument("path", help="the ledger's file")
         action.add_argument("--json", action="store_true", help="print JSON")
+        action.add_argument("--mac-key", metavar="FILE", help="the file with the 32 bytes of the ledger's key, if it has one")
         action.set_defaults(run=run)
     action.add_argument("--head", help="a head that was kept elsewhere, such as 7:9f86d0...")
 
 
 def show(arguments: argparse.Namespace) -> None:
     """Print a ledger."""
-    ledger = Ledger.inspect(arguments.path)
+    ledger = inspect(arguments)
     history = ledger.history()
     if arguments.json:
         print(json.dumps(summary(ledger) | {"history": [entry.to_dict() for entry in history]}, indent=2))
@@ -43,7 +45,7 @@ def show(arguments: argparse.Namespace) -> None:
 
 def verify(arguments: argparse.Namespace) -> None:
     """Verify a ledger; the error that it raises otherwise names the first row at fault."""
-    ledger = Ledger.inspect(arguments.path)
+    ledger = inspect(arguments)
     ledger.verify(arguments.head)
     if arguments.json:
         print(json.dumps(summary(ledger) | {"verified": True, "pinned": arguments.head is not None}, indent=2))
@@ -51,6 +53,12 @@ def verify(arguments: argparse.Namespace) -> None:
     print(f"{ledger.path}: every row verifies; head {ledger.head}")
     if arguments.head is None:
         print("without --head, a cut end or an old copy put back cannot be seen")
+
+
+def inspect(arguments: argparse.Namespace) -> Ledger:
+    """The ledger that the command names."""
+    mac_key = Path(arguments.mac_key).read_bytes() if arguments.mac_key is not None else None
+    return Ledger.inspect(arguments.path, mac_key=mac_key)
 
 
 def summary(ledger: Ledger) -> dict[str, Any]:
