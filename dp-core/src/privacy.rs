@@ -26,7 +26,7 @@ macro_rules! parameter {
                 if valid(&value) {
                     Ok(Self(value))
                 } else {
-                    Err(Error::out_of_range($label, &value, $bound))
+                    Err(Error::out_of_range($label, value.brief(), $bound))
                 }
             }
 
@@ -74,7 +74,7 @@ macro_rules! parameter {
 
 parameter!(
     /// A finite epsilon > 0 of (epsilon, delta) differential privacy.
-    Epsilon, "epsilon", "a finite number > 0", |e| e.is_positive() && !e.upper().is_infinite() && e.upper() >= f64::MIN_POSITIVE
+    Epsilon, "epsilon", "a finite number > 0 in the normal range of floats", |e| e.is_positive() && !e.upper().is_infinite() && e.upper() >= f64::MIN_POSITIVE
 );
 parameter!(
     /// A delta in [0, 1) of (epsilon, delta) differential privacy.
@@ -82,5 +82,5 @@ parameter!(
 );
 parameter!(
     /// A finite rho > 0 of zero-concentrated differential privacy (Bun and Steinke 2016).
-    Rho, "rho", "a finite number > 0", |r| r.is_positive() && !r.upper().is_infinite()
+    Rho, "rho", "a finite number > 0 in the normal range of floats", |r| r.is_positive() && !r.upper().is_infinite()
 );

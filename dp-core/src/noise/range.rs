@@ -29,7 +29,6 @@ fn within(what: &'static str, value: &Positive, low: i64, high: i64, bound: &'st
     if scaled(&one, low) <= *exact && *exact <= scaled(&one, high) {
         Ok(())
     } else {
-        let shown: String = value.to_string().chars().take(64).collect();
-        Err(Error::out_of_range(what, shown, bound))
+        Err(Error::out_of_range(what, value.rational().brief(), bound))
     }
 }

@@ -90,13 +90,19 @@ impl Rational {
     /// The greatest `f64` (possibly infinite) that is not above the exact value.
     #[must_use]
     pub fn lower(&self) -> f64 {
-        -(-self.clone()).upper()
+        0.0 - (-self.clone()).upper()
     }
 
     /// An `f64` within one unit in the last place of the exact value: for display, never for a privacy claim.
     #[must_use]
     pub fn nearest(&self) -> f64 {
         self.0.to_f64().unwrap_or(f64::NAN)
+    }
+
+    /// As messages show it: the fraction where that is short, and else about its value.
+    pub(crate) fn brief(&self) -> String {
+        let exact = self.to_string();
+        if exact.len() <= 40 { exact } else { format!("about {:e}", self.nearest()) }
     }
 
     /// From the big rational that it wraps.
@@ -262,7 +268,7 @@ impl Positive {
         if value.is_positive() {
             Ok(Self(value))
         } else {
-            Err(Error::out_of_range(what, &value, "a finite number > 0"))
+            Err(Error::out_of_range(what, value.brief(), "a finite number > 0"))
         }
     }
 
@@ -356,6 +362,13 @@ mod tests {
         let tenth = Rational::from_decimal(0.1).expect("finite");
         let sum = (0..10).fold(Rational::zero(), |sum, _| &sum + &tenth);
         assert_eq!(sum, Rational::one());
+    }
+
+    #[test]
+    fn messages_stay_short() {
+        let shown = |text: &str| text.parse::<Rational>().expect("valid").brief();
+        assert_eq!([shown("1/3"), shown("1e-310"), shown("1e400")], ["1/3", "about 1e-310", "about inf"]);
+        assert!(Rational::zero().lower().is_sign_positive(), "no message says -0");
     }
 
     #[test]
