@@ -10,8 +10,11 @@ README = Path(__file__).parents[2] / "README.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda code: code.splitlines()[0][:40])
-def test_example(example: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_example(
+    example: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {}
     exec(compile(example, str(README), "exec"), namespace)
     assert capsys.readouterr().out.strip()
