@@ -34,11 +34,15 @@ mod real;
 mod shape;
 mod skellam;
 mod source;
+#[cfg(feature = "testing")]
+mod tables;
 mod words;
 
 pub use gaussian::{DiscreteGaussian, Gaussian};
 pub use laplace::{DiscreteLaplace, Laplace};
 pub use skellam::Skellam;
+#[cfg(feature = "testing")]
+pub use tables::{Boundary, LevelTable, TableSlot, Tables};
 
 #[doc = include_str!("../docs/sampler.md")]
 pub mod sampler {}
@@ -64,6 +68,13 @@ macro_rules! integer_law {
             #[cfg(feature = "testing")]
             pub fn fill_with_key(&self, key: &[u8; 32], first: u64, out: &mut [i64]) {
                 self.0.fill_keyed(&super::source::Key::known(*key), first, out);
+            }
+
+            /// The tables, laid open. For proofs alone.
+            #[cfg(feature = "testing")]
+            #[must_use]
+            pub fn tables(&self) -> super::Tables {
+                super::Tables(self.0.cover())
             }
         }
     };
@@ -111,6 +122,13 @@ macro_rules! real_law {
             #[cfg(feature = "testing")]
             pub fn fill_with_key(&self, key: &[u8; 32], first: u64, out: &mut [f64]) {
                 self.0.fill_keyed(&super::source::Key::known(*key), first, out);
+            }
+
+            /// The tables, laid open. For proofs alone.
+            #[cfg(feature = "testing")]
+            #[must_use]
+            pub fn tables(&self) -> super::Tables {
+                super::Tables(self.0.cover())
             }
         }
     };

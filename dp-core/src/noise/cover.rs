@@ -65,12 +65,12 @@ impl Format {
     }
 
     /// The slot alone.
-    fn slot(self, word: u64) -> u32 {
+    pub(crate) fn slot(self, word: u64) -> u32 {
         (word >> (64 - self.slot_bits)) as u32
     }
 
     /// Splits a word whose top 16 bits are the narrow word, or all of which is the wide one.
-    fn split(self, word: u64) -> Split {
+    pub(crate) fn split(self, word: u64) -> Split {
         let mut rest = word;
         let mut take = |bits: u32| {
             // In two steps, since a field may be empty; none is 64 bits long.

@@ -18,6 +18,12 @@ impl Integers {
         Self(cover)
     }
 
+    /// The tables.
+    #[cfg(feature = "testing")]
+    pub(crate) fn cover(&self) -> Arc<Cover> {
+        Arc::clone(&self.0)
+    }
+
     pub(crate) fn fill(&self, out: &mut [i64]) -> Result<(), Error> {
         for segment in out.chunks_mut(SEGMENT) {
             self.fill_keyed(&Key::fresh()?, 0, segment);

@@ -29,6 +29,12 @@ impl Reals {
         self.grid
     }
 
+    /// The tables.
+    #[cfg(feature = "testing")]
+    pub(crate) fn cover(&self) -> Arc<Cover> {
+        Arc::clone(&self.cover)
+    }
+
     pub(crate) fn fill(&self, out: &mut [f64]) -> Result<(), Error> {
         for segment in out.chunks_mut(SEGMENT) {
             self.fill_keyed(&Key::fresh()?, 0, segment);

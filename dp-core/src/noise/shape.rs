@@ -19,14 +19,27 @@ pub(crate) trait Shape: fmt::Debug + Send + Sync {
     /// f(c w) for c = `first`, `first + 1`, ... at the column width w = 2^`width`.
     fn edges(&self, width: u32, first: u64, bits: u64) -> Box<dyn Iterator<Item = Interval> + '_>;
 
-    /// For columns 0 .. `count` of width w = 2^`width`, the Taylor polynomial of degree 5 of f(center + u w / 2) in u,
-    /// lowest power first, in f64: see [`super::cover::Top`] for what it must be worth.
-    fn taylor(&self, width: u32, count: usize) -> Vec<[f64; 6]>;
+    /// Columns 0 .. `count` of width w = 2^`width` as polynomials, where w is at most 2^-5 spreads.
+    fn taylor(&self, width: u32, count: usize) -> Taylor;
 
     /// A rational tau with: the sum of f(k) over integers k >= t, and the integral of f from t on, are at most
     /// tau f(t). Here t is a whole number >= 1.
     fn tail(&self, t: &BigRational) -> BigRational;
 }
+
+/// Columns as Taylor polynomials of degree 5 in f64.
+///
+/// With h for half a column, that of a column is the one of f(center + u h) in u, lowest power first. The first
+/// coefficient is wrong by at most 2^-51, the others by at most 2^-49 altogether.
+#[derive(Debug)]
+pub(crate) struct Taylor {
+    pub(crate) polynomials: Vec<[f64; 6]>,
+    /// An upper bound on what degree 5 leaves out for |u| <= 1 in any column: h^6 / 6! times the largest |f^(6)|.
+    pub(crate) remainder: f64,
+}
+
+/// More than the roundings in computing a remainder.
+pub(crate) const UPWARDS: f64 = 1.0 + 1.0 / (1u64 << 40) as f64;
 
 /// e^(-t / s), of Laplace laws.
 #[derive(Debug)]
@@ -52,10 +65,11 @@ impl Shape for Exponential {
         Box::new(std::iter::successors(Some(start), move |edge| Some(edge.mul(&ratio))).map(move |e| e.coarser(bits)))
     }
 
-    /// The n-th derivative is (-1/s)^n f.
-    fn taylor(&self, width: u32, count: usize) -> Vec<[f64; 6]> {
-        let h = (power_of_two(width - 1) / &self.scale).to_f64().unwrap_or(0.0);
-        centers(self, width, count)
+    /// The n-th derivative is (-1/s)^n f, and f is at most 1. Each coefficient comes from the first in at most 12 roundings
+    /// and h's own, and all but the first add up to at most 2^-5: below 2^-53 altogether.
+    fn taylor(&self, width: u32, count: usize) -> Taylor {
+        let h = half_column(width, &self.scale);
+        let polynomials = centers(self, width, count)
             .map(|(_, f)| {
                 let mut c = [f, 0.0, 0.0, 0.0, 0.0, 0.0];
                 for n in 0..5 {
@@ -63,7 +77,8 @@ impl Shape for Exponential {
                 }
                 c
             })
-            .collect()
+            .collect();
+        Taylor { polynomials, remainder: h.powi(6) / 720.0 * UPWARDS }
     }
 
     /// A geometric series with ratio e^(-1/s): its sum over its first term is 1 / (1 - e^(-1/s)) <= 1 + s.
@@ -109,10 +124,13 @@ impl Shape for Bell {
         Box::new(states.map(move |(edge, _)| edge.coarser(bits)))
     }
 
-    /// In units of sigma, f' = -s f; so the coefficients obey (n + 1) c_(n+1) = -(s c_n + c_(n-1)).
-    fn taylor(&self, width: u32, count: usize) -> Vec<[f64; 6]> {
-        let h = (power_of_two(width - 1) / &self.sigma).to_f64().unwrap_or(0.0);
-        centers(self, width, count)
+    /// In units of sigma, f' = -s f; so the coefficients obey (n + 1) c_(n+1) = -(s c_n + c_(n-1)). Their errors are those
+    /// of the exponential shape, and again below 2^-53: s f(s) <= 1, so that the same sum is at most 2^-5.
+    ///
+    /// f is the mean of cos(t x) over a standard normal x; so f^(6) is that of -x^6 cos(t x), at most E x^6 = 15 in size.
+    fn taylor(&self, width: u32, count: usize) -> Taylor {
+        let h = half_column(width, &self.sigma);
+        let polynomials = centers(self, width, count)
             .map(|(column, f)| {
                 let s = (2 * column + 1) as f64 * h;
                 let mut c = [f, -s * h * f, 0.0, 0.0, 0.0, 0.0];
@@ -121,13 +139,19 @@ impl Shape for Bell {
                 }
                 c
             })
-            .collect()
+            .collect();
+        Taylor { polynomials, remainder: 15.0 * h.powi(6) / 720.0 * UPWARDS }
     }
 
     /// f(t + g) <= f(t) e^(-t g / sigma^2), a geometric series again.
     fn tail(&self, t: &BigRational) -> BigRational {
         BigRational::one() + &self.sigma * &self.sigma / t
     }
+}
+
+/// Half a column in spreads; without an f64 for it nothing would be decided in f64.
+fn half_column(width: u32, spread: &BigRational) -> f64 {
+    (power_of_two(width - 1) / spread).to_f64().unwrap_or(f64::INFINITY)
 }
 
 /// f at the middle of columns 0 .. `count`.

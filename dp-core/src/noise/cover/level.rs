@@ -29,7 +29,8 @@ impl Level {
         self.first_column == 0
     }
 
-    /// The top level, and the shape at its columns' left edges: R is the largest number of rows whose rectangles, and the tail's slot, fit.
+    /// The top level, and the shape at its columns' left edges, known to 2^-80: R is the largest number of rows whose
+    /// rectangles, and the tail's slot, fit.
     pub(crate) fn first(shape: &dyn Shape, format: Format) -> (Self, Vec<Interval>) {
         (0..).find_map(|doubling| Self::first_at(shape, format, BITS << doubling)).expect("precision has no end")
     }
@@ -38,6 +39,9 @@ impl Level {
         let slots = 1u32 << format.slot_bits;
         // Column 0 needs at least R / 2 rows.
         let columns = Columns::new(shape, format, 0, &BigUint::from(2 * slots), bits)?;
+        if columns.edges.iter().any(|edge| (&edge.hi - &edge.lo).bits() > bits - 80) {
+            return None;
+        }
         let fits = |rows: u32| match columns.total(rows) {
             Some(total) => Some(total < slots),
             None => columns.starts(&BigUint::from(rows)).map(|starts| starts[starts.len() - 1] < slots),

@@ -3,7 +3,7 @@
 use super::kernel::{self, Grid};
 use super::{Format, Level, Slot, Split, decide, power};
 use crate::noise::interval::Interval;
-use crate::noise::shape::Shape;
+use crate::noise::shape::{Shape, Taylor};
 use aes::Aes256;
 use aes::cipher::Block;
 use num_traits::ToPrimitive;
@@ -41,20 +41,21 @@ const UNUSED: u32 = u32::MAX;
 /// Degree of the Taylor polynomials.
 pub(crate) const DEGREE: usize = 5;
 
-/// The absolute error of a boundary test, as a fraction of R rows.
+/// What a boundary test may be wrong by, as a fraction of R rows, beside the polynomial's own remainder. |u| <= 1 and all
+/// coefficients but the first add up to at most 2^-5, so that only their last sum counts.
 ///
-/// - Truncation: |f^(6)| / 6! times the sixth power of the half width. Columns are at most 2^-5 spreads wide, so the half
-///   width is at most 2^-6. Gaussian: |f^(6)| <= 15 (Cramer's bound with He_6(0) = -15 as its peak), 15 / 720 2^-36 <
-///   2^-41.5. Laplace: 1 / 720 2^-36 < 2^-45.4. Skellam: from the Fourier sum, below 16 / 720 2^-36 < 2^-41.4.
-/// - Coefficients: the first is correctly rounded but for 2 ulp; the others come from it in at most 12 roundings each and
-///   are at most 2^-5 of it together: below 2^-49.
-/// - Evaluation: u is a number below 2^53 over a power of two, rounded once; Horner's rule in five steps, |u| <= 1, with
-///   all but the first coefficient small: below 2^-50. The row plus the height, rounded once: 2^-52.
-/// - Real laws: the fraction beyond its 14 known bits moves f by at most 2^-15 cells, that is 2^-45 spreads, in slope at
-///   most 1.
+/// - Coefficients: 2^-51 and 2^-49 as [`Taylor`](crate::noise::shape::Taylor) says, and 2^-53 for the product with R.
+/// - Evaluation: u is a whole number below 2^53 over a power of two, less 1, rounded once: 2^-54 times a slope of 2^-5.
+///   Horner's rule rounds five times, with 2^-53 for the last and 2^-57 for the others.
+/// - The row plus the height is rounded once, as is the distance, and the one with more bits of the height: 3 2^-53.
+/// - Real laws: the fraction beyond its 14 known bits moves the point by at most 2^-15 cells from the middle that is taken,
+///   and the slope is at most 2^-30 a cell: 2^-45.
 ///
-/// The sum is below 2^-41; four times that is claimed.
-pub(crate) const RELATIVE_BAND: f64 = 1.0 / (1u64 << 39) as f64;
+/// Together below 2^-44.
+const ROUNDING: f64 = 1.0 / (1u64 << 44) as f64;
+
+/// The band is wider than what is derived by this factor; `tests/noise_certificate.rs` finds the derived part kept.
+const MARGIN: f64 = 4.0;
 
 impl Top {
     pub(crate) fn new(shape: &dyn Shape, format: Format, level: &Level, edges: &[Interval]) -> Self {
@@ -65,9 +66,10 @@ impl Top {
         } else {
             let slots = entries(level, WIDE_SLOTS, 31).collect();
             let rows = level.rows.to_f64().unwrap_or(f64::MAX);
-            let polynomials =
-                shape.taylor(format.width, level.columns()).into_iter().map(|p| p.map(|c| c * rows)).collect();
-            Self::Wide { slots: boxed(slots), width: format.width, polynomials, band: rows * RELATIVE_BAND }
+            let Taylor { polynomials, remainder } = shape.taylor(format.width, level.columns());
+            let polynomials = polynomials.into_iter().map(|p| p.map(|c| c * rows)).collect();
+            let band = rows * MARGIN * (remainder + ROUNDING);
+            Self::Wide { slots: boxed(slots), width: format.width, polynomials, band }
         }
     }
 }
@@ -144,6 +146,9 @@ fn boxed<T: std::fmt::Debug, const N: usize>(entries: Vec<T>) -> Box<[T; N]> {
 }
 
 /// 2^64 times the part of row `interior` of the column that lies under the shape; columns have one boundary row at most.
+///
+/// The true number lies in [t, t + 2): rounding down costs less than 1, and so does the width of the edge's enclosure,
+/// below 2^-80 (see [`Level::first`]), times R 2^64 with R < 2^16.
 fn threshold(level: &Level, cell: usize, edge: &Interval) -> u64 {
     // (R f) 2^64, or half of it for the shared cell 0, less the interior rows.
     let mut under = (&edge.lo * &level.rows) >> (edge.bits - 64);

@@ -9,6 +9,7 @@
 //!   which is at most e^-B from n = 2B + sqrt(2 B v) on. With N at least twice that and 0 <= k below it, what is folded
 //!   onto p(k) lies in [0, 4 e^-B].
 //! - Truncation. 1 - cos theta grows up to pi, so nodes past the first with v (1 - cos theta) >= B add up to at most e^-B.
+//!   There is one before theta = pi, since B <= 2 v: [`Fourier::new`] is asked for fewer than v bits.
 //! - Both are measured against p(0) >= 2^-28: the law has at least 3/4 of its mass within two standard deviations
 //!   (Chebyshev), of at most 2^25 each, and is largest at 0. With B = bits + 64 they are below 2^-(bits + 60) of it.
 //! - Rounding. Fixed point with [`GUARD`] + log2 v bits to spare, counted at each step below.
@@ -60,11 +61,13 @@ impl Fourier {
                 break;
             }
         }
-        // With J weights: cosines are wrong by at most 2 work J units, exponents by v times that, weights (which count
-        // twice) by twice that and a little, and a sum of J products by J times the sum of the two errors. Then folding
-        // and truncation, against a sum below 2^8.
+        // With J weights: their cosines are wrong by at most 2 work J units, exponents by v times that, weights (which
+        // count twice) by twice that and 4, so a sum of J of them by 2^3 work v J^2. The products with cosines that are wrong
+        // by 2 work 2^13 units (half a column is at least 2^-7 sqrt(v) wide, so that half a circle has fewer than 2^13)
+        // add less than 2^8 2^14 work and J roundings: less than as much again, with v >= 2^14 and J >= 2^6.
+        // Then folding and truncation, 2^-(bits + 60) of a sum below 2^8.
         let log = |n: u64| u64::from(u64::BITS - n.leading_zeros());
-        let rounding = 2 * log(weights.len() as u64) + log(2 * work) + v.bits() + 3;
+        let rounding = 2 * log(weights.len() as u64) + log(work) + v.bits() + 4;
         let error = BigInt::from(2) << rounding.max(work - (bits + 50));
         let at_zero = weights.iter().sum();
         Self { bits, work, log_nodes, reach, weights, error, at_zero }
@@ -173,10 +176,14 @@ fn cosine_and_sine(turn: &BigRational, work: u64) -> (BigInt, BigInt) {
     }
 }
 
-/// pi over 2^work within a unit, by Machin: pi = 16 atan(1/5) - 4 atan(1/239), with 16 bits to spare.
+/// pi over 2^work within a unit, by Machin: pi = 16 atan(1/5) - 4 atan(1/239).
+///
+/// Each series has fewer than `work` / 4 + 8 terms, each wrong by at most 3 units of its own: 15 `work` + 480 in all, which
+/// the bits to spare make less than one.
 fn pi(work: u64) -> BigInt {
+    let spare = 9 + u64::from(u64::BITS - work.leading_zeros());
     let inverse_tangent = |n: u32| {
-        let mut power = (BigInt::one() << (work + 16)) / n;
+        let mut power = (BigInt::one() << (work + spare)) / n;
         let (mut sum, mut k) = (power.clone(), 1u32);
         while !power.is_zero() {
             power = -power / (n * n);
@@ -185,5 +192,5 @@ fn pi(work: u64) -> BigInt {
         }
         sum
     };
-    (inverse_tangent(5) * 16 - inverse_tangent(239) * 4) >> 16
+    (inverse_tangent(5) * 16 - inverse_tangent(239) * 4) >> spare
 }
