@@ -3,6 +3,7 @@
 mod cells;
 mod component;
 mod contour;
+mod merging;
 mod points;
 mod sampled;
 mod solve;
@@ -10,6 +11,7 @@ mod solve;
 use self::cells::{Resolution, Side};
 use self::component::{Component, Direction};
 use self::contour::Contour;
+use self::merging::{Focus, Product};
 use self::sampled::SampledGaussian;
 use self::solve::{Saddle, invert, saddle_of_delta, saddle_of_epsilon};
 use super::interval::Interval;
@@ -173,6 +175,20 @@ fn is_sharp(found: Interval) -> bool {
     found.hi.is_finite() && found.hi - found.lo <= SHARP * found.hi
 }
 
+/// What is asked.
+#[derive(Clone, Copy)]
+enum Query {
+    Epsilon { delta: f64 },
+    Delta { epsilon: f64 },
+}
+
+/// More pairings than these are left to the contour.
+const MOST_PAIRINGS: f64 = 40.0;
+/// Most pairs of outcomes in one evaluation.
+const MOST_WORK: f64 = 3e7;
+/// Most bins of a merged law.
+const MOST_BINS: f64 = 6000.0;
+
 /// Refinements of points and smoothing before the best answer so far is given.
 const ROUNDS: u32 = 8;
 
@@ -195,6 +211,12 @@ impl Composition<'_> {
             best = best.meet(found);
             if is_sharp(found) {
                 return found;
+            }
+        }
+        if let Some(cost) = self.few() {
+            best = best.meet(self.merged(Query::Epsilon { delta }, cost));
+            if best.hi - best.lo <= self.tolerance * best.hi || best.lo == f64::INFINITY {
+                return best;
             }
         }
         let Some(mut rough) = self.rough_epsilon(delta) else { return best };
@@ -239,6 +261,12 @@ impl Composition<'_> {
                 return found;
             }
         }
+        if let Some(cost) = self.few() {
+            best = best.meet(self.merged(Query::Delta { epsilon }, cost));
+            if best.hi - best.lo <= self.tolerance * best.hi {
+                return best;
+            }
+        }
         let Some(rough) = self.rough_delta(epsilon) else { return best };
         for round in 0..ROUNDS {
             // ln delta moves by c (c + 1) / 2 times what the variance of the loss grows by.
@@ -255,6 +283,66 @@ impl Composition<'_> {
             }
         }
         best
+    }
+
+    /// How many pairings it takes, if they are few.
+    fn few(&self) -> Option<f64> {
+        let pairings = |count: u64| f64::from(64 - count.leading_zeros() + count.count_ones());
+        let all = self.steps.iter().map(|(_, count)| pairings(*count)).sum::<f64>() - 3.0;
+        (all <= MOST_PAIRINGS).then_some(all.max(1.0))
+    }
+
+    /// The answer by merging, with more and more bins.
+    fn merged(&self, query: Query, pairings: f64) -> Interval {
+        let mut best = match query {
+            Query::Epsilon { .. } => Interval::new(0.0, f64::INFINITY),
+            Query::Delta { .. } => Interval::new(0.0, 1.0),
+        };
+        let most = (MOST_WORK / pairings).sqrt().min(MOST_BINS);
+        let mut focus = Focus { bins: 192, tilts: vec![0.0, 1.0, 10.0, 100.0, 1e3, 1e4], cap: f64::INFINITY };
+        let releases = self.steps.iter().map(|(_, count)| *count as f64).sum::<f64>();
+        let mut log_delta = if let Query::Epsilon { delta } = query { libm::log(delta) } else { -80.0 };
+        loop {
+            let resolution = Resolution {
+                width: f64::INFINITY,
+                fineness: (100.0 / focus.bins as f64).min(1.0),
+                log_floor: (log_delta - libm::log(releases) - 16.0).clamp(-690.0, -20.0),
+                tilt: 0.0,
+                rate: 1.0,
+                mirrored: false,
+            };
+            let [lower, upper] = [Side::Lower, Side::Upper].map(|side| {
+                let points =
+                    |(step, count): &(Step, u64)| (points::points(step, self.direction, side, resolution), *count);
+                Product::new(self.steps.iter().map(points).collect(), side, &focus)
+            });
+            let found = match query {
+                Query::Epsilon { delta } => Interval::new(lower.epsilon(delta), upper.epsilon(delta)),
+                Query::Delta { epsilon } => Interval::new(lower.delta(epsilon).0, upper.delta(epsilon).0),
+            };
+            best = best.meet(found);
+            let narrow = best.hi - best.lo <= self.tolerance * best.hi;
+            if narrow || best.lo == f64::INFINITY || focus.bins as f64 >= most {
+                return best;
+            }
+            let epsilon = match query {
+                Query::Epsilon { .. } => {
+                    if best.hi < 1.5 * best.lo {
+                        best.mid()
+                    } else {
+                        best.lo
+                    }
+                }
+                Query::Delta { epsilon } => epsilon,
+            };
+            let (delta, slope) = lower.delta(epsilon);
+            log_delta = libm::log(delta.max(1e-290));
+            let tilt = (slope / delta.max(1e-300)).clamp(1e-6, 1e12);
+            // The width falls with the square of the number of bins.
+            let wanted = (1.5 * (best.hi - best.lo) / (self.tolerance * best.hi)).sqrt();
+            let bins = focus.bins as f64 * if wanted >= 1.3 { wanted.min(3.0) } else { 1.3 };
+            focus = Focus { bins: bins.min(most + 1.0) as usize, tilts: vec![0.0, tilt], cap: epsilon };
+        }
     }
 
     /// No epsilon need exceed the sum of the largest finite losses.
@@ -301,7 +389,7 @@ impl Composition<'_> {
         let releases: f64 = self.steps.iter().map(|(_, count)| *count as f64).sum();
         let width = (3.0 * variance / releases).sqrt();
         let log_floor = (rough.log_delta - libm::log(releases) - 14.0).min(-20.0);
-        let resolution = Resolution { width, log_floor, tilt: rough.tilt, rate: 1.0, mirrored: false };
+        let resolution = Resolution { width, fineness: 1.0, log_floor, tilt: rough.tilt, rate: 1.0, mirrored: false };
         let (mut precision, mut log_finite) = (Interval::ZERO, Interval::ZERO);
         let mut all = Vec::with_capacity(self.steps.len() + 1);
         for (step, count) in self.steps {

@@ -56,6 +56,8 @@ pub(crate) struct Cells {
 pub(crate) struct Resolution {
     /// Width of a cell, in units of the loss after sampling.
     pub(crate) width: f64,
+    /// Largest width of a cell in the law's own unit, as a part of the width over which its density is smooth.
+    pub(crate) fineness: f64,
     /// ln of the tail that may be cut off.
     pub(crate) log_floor: f64,
     /// Power of e^loss under which the law will be tilted.
@@ -154,7 +156,7 @@ fn normal_cells(shift: f64, side: Side, resolution: Resolution, grid: Option<f64
         let smooth = 0.5 / (z.abs().max((z - shift).abs()) + 3.2);
         let stretch = resolution.stretch(loss(z)) / shift;
         let wanted = resolution.width * Resolution::relief(importance(z) - peak) * stretch;
-        let mut next = snap(z + smooth.min(wanted));
+        let mut next = snap(z + (resolution.fineness * smooth).min(wanted));
         if grid.is_some() && next <= z + 0.5 * least {
             next = snap(z + least);
         }
@@ -178,7 +180,8 @@ fn normal_cells(shift: f64, side: Side, resolution: Resolution, grid: Option<f64
         z = next;
     }
     let tail = normal_tail(Interval::point(reach * (1.0 - 1e-12) - 2.0 * least)).hi;
-    let (infinite, missed) = if side == Side::Upper { (tail, tail) } else { (0.0, 0.0) };
+    // P's outcomes below the first cell are charged to infinity with those above the last.
+    let (infinite, missed) = if side == Side::Upper { (2.0 * tail, tail) } else { (0.0, 0.0) };
     Cells { cells, infinite, missed }
 }
 
@@ -191,7 +194,8 @@ fn laplace_cells(largest: f64, resolution: Resolution) -> Cells {
     let importance = |l: f64| resolution.importance(l, 0.5 * (l - t));
     let peak = importance(t).max(importance(-t));
     while l < t {
-        let width = (resolution.width * resolution.stretch(l) * Resolution::relief(importance(l) - peak)).min(1.0);
+        let smooth = resolution.fineness * (0.1 * t).min(1.0 + 0.1 * (t - l));
+        let width = (resolution.width * resolution.stretch(l) * Resolution::relief(importance(l) - peak)).min(smooth);
         let mut next = (l + width).min(t);
         if l < 0.0 && next > 0.0 {
             next = 0.0;
@@ -214,7 +218,8 @@ fn laplace_cells(largest: f64, resolution: Resolution) -> Cells {
 /// Neighbouring atoms go into one cell where they are closer than the resolution.
 fn atom_cells(law: &Atoms, side: Side, resolution: Resolution) -> Cells {
     let mut cells: Vec<Cell> = Vec::new();
-    let mut q_total = 0.0;
+    let (mut q_total, mut dropped) = (0.0, 0.0);
+    let width = if resolution.width.is_finite() { resolution.width } else { 0.0 };
     for atom in &law.atoms {
         let (p, q) = (side.of(atom.p), atom.q.mid());
         let error = (atom.q.hi - atom.q.lo) / q.max(1e-320) + (atom.p.hi - atom.p.lo) / p.max(1e-320) + 1e-15;
@@ -222,14 +227,14 @@ fn atom_cells(law: &Atoms, side: Side, resolution: Resolution) -> Cells {
         // An underflowed partner: the loss is known all the same.
         let q = if q > 1e-290 { q } else { p * libm::exp(-atom.loss.mid()) };
         if p <= 1e-290 {
+            dropped += 1e-290;
             continue;
         }
         let (low, high) = (atom.loss.lo, atom.loss.hi);
         let error = error.min(1e-6);
         match cells.last_mut() {
             Some(last)
-                if high - last.low
-                    <= resolution.width * resolution.stretch(if resolution.mirrored { last.low } else { high })
+                if high - last.low <= width * resolution.stretch(if resolution.mirrored { last.low } else { high })
                     && (last.low >= 0.0) == (low >= 0.0)
                     && q > 0.0 =>
             {
@@ -245,5 +250,6 @@ fn atom_cells(law: &Atoms, side: Side, resolution: Resolution) -> Cells {
         Side::Upper => (1.0 - q_total + 1e-13).max(0.0),
         Side::Lower => 0.0,
     };
-    Cells { cells, infinite: side.of(law.infinite), missed }
+    let dropped = if side == Side::Upper { dropped } else { 0.0 };
+    Cells { cells, infinite: side.of(law.infinite) + dropped, missed }
 }

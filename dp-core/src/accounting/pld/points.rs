@@ -2,6 +2,7 @@
 
 use super::cells::{Cell, Resolution, Side, cells};
 use super::component::{Direction, Points, UNIT};
+use super::merging::sorted;
 use crate::accounting::step::{Sampling, Step};
 
 /// The points of one release, one direction, one side.
@@ -47,7 +48,7 @@ pub(crate) fn points(step: &Step, direction: Direction, side: Side, mut resoluti
         Sampling::WithoutReplacement(_) => {
             // One pair whose curve is that of removal for orders above 1 and its mirror image below: removal's positive
             // losses, their mirror images, and the rest at zero.
-            let mut rest = 1.0 - rate * law.infinite;
+            let (mut rest, mut doubt) = (1.0 - rate * law.infinite, 1e-13);
             for cell in law.cells.iter().filter(|cell| cell.low >= 0.0 && cell.high > 0.0) {
                 let p = (1.0 - rate) * cell.q + rate * cell.p;
                 let ratio = libm::log1p(rate * (cell.p / cell.q - 1.0));
@@ -55,13 +56,14 @@ pub(crate) fn points(step: &Step, direction: Direction, side: Side, mut resoluti
                 builder.cell(low, high, ratio, p, cell.error);
                 builder.cell(-high, -low, -ratio, cell.q, cell.error);
                 rest -= p + cell.q;
+                doubt += 2.0 * (p + cell.q) * cell.error;
             }
-            let slack = if side == Side::Upper { 1e-13 } else { -1e-13 };
-            builder.cell(0.0, 0.0, 0.0, (rest + slack).max(0.0), 0.0);
+            let rest = if side == Side::Upper { rest + doubt } else { rest - doubt };
+            builder.cell(0.0, 0.0, 0.0, rest.max(0.0), 0.0);
             builder.infinite(rate * law.infinite);
         }
     }
-    builder.points
+    sorted(builder.points)
 }
 
 /// ln(1 - q + q e^l).
@@ -74,15 +76,15 @@ fn ratio(cell: &Cell) -> f64 {
     if cell.low == cell.high { cell.low } else { libm::log1p((cell.p - cell.q) / cell.q) }
 }
 
-struct Builder {
-    side: Side,
-    points: Points,
+pub(super) struct Builder {
+    pub(super) side: Side,
+    pub(super) points: Points,
 }
 
 impl Builder {
     /// Outcomes with losses in [low, high], P-probability p and mean likelihood ratio e^ratio; p and the ratio are known
     /// to within a relative `error`.
-    fn cell(&mut self, low: f64, high: f64, ratio: f64, p: f64, error: f64) {
+    pub(super) fn cell(&mut self, low: f64, high: f64, ratio: f64, p: f64, error: f64) {
         if p <= 0.0 {
             return;
         }
