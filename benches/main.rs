@@ -4,14 +4,16 @@ mod accounting;
 mod ledger;
 mod noise;
 mod round;
+mod sealing;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
         Some("accounting") => accounting::run(),
+        Some("crypto") => sealing::run(),
         Some("federated") => round::run(arguments.next().as_deref()),
         Some("ledger") => ledger::run(),
         Some("noise") => noise::run(),
-        _ => eprintln!("usage: veilsum-benches GROUP, with GROUP one of: accounting, federated, ledger, noise"),
+        _ => eprintln!("usage: veilsum-benches GROUP, with GROUP one of: accounting, crypto, federated, ledger, noise"),
     }
 }

@@ -256,7 +256,7 @@ fn written() -> Value {
 
     json!({
         "source": "veilsum, tests/crypto_vectors.rs",
-        "licence": "CC0-1.0",
+        "licence": "MIT OR Apache-2.0",
         "format": 1,
         "notes": "kind says which secret opens a case; now is in seconds since 1970; data is the plaintext, or for a \
             stored key or a peer its id, for a peer set its length, for a round offer bytes 49 to 57. The passphrase of \

@@ -17,6 +17,9 @@ use crate::error::Error;
 use crate::kdf;
 use crate::threads::Threads;
 
+#[cfg(test)]
+mod two_keys;
+
 /// Plaintext bytes of every chunk but the last.
 pub(crate) const CHUNK: usize = 16 * 1024;
 /// Ciphertext bytes of every chunk but the last.

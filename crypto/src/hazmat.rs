@@ -17,7 +17,11 @@ pub fn key_from_secret(secret: Secret<32>, suite: Suite) -> Key {
     Key::from_secret(secret, suite)
 }
 
-/// The secret bytes of an identity, for storage under a key of the caller's.
+/// The secret bytes of an identity, for storage under a key of the caller's: its Ed25519 seed (RFC 8032), then its
+/// X-Wing and X25519 secrets, 32 bytes each.
+///
+/// Whatever this crate signs begins with `"veilsum.signature.v1"`, so the Ed25519 seed may also serve a protocol whose
+/// signed bytes never begin so, as those of TLS 1.3 do not (RFC 8446, section 4.4.3).
 pub fn identity_to_secret(identity: &Identity) -> Secret<96> {
     let seeds = identity.seeds();
     Secret::filled_by(|bytes: &mut [u8; 96]| {

@@ -121,6 +121,11 @@ impl Peer {
         self.0.id
     }
 
+    /// The Ed25519 public key (RFC 8032), for protocols that present it as it is: TLS with raw public keys (RFC 7250).
+    pub fn ed25519(&self) -> &[u8; 32] {
+        self.0.verifying.as_bytes()
+    }
+
     pub(crate) fn xwing(&self) -> &XWingPublic {
         &self.0.xwing
     }

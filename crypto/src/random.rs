@@ -22,10 +22,19 @@ pub(crate) fn fill(bytes: &mut [u8]) -> Result<(), Error> {
 /// not known yet, do not, and no claim is made for them there.
 pub(crate) fn hedged_salt(key: &[u8; 32], context: &[&[u8]], digest: Option<&[u8]>) -> Result<[u8; 24], Error> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
+    fresh_salt(key, COUNTER.fetch_add(1, Ordering::Relaxed), std::process::id(), context, digest)
+}
+
+fn fresh_salt(
+    key: &[u8; 32],
+    count: u64,
+    process: u32,
+    context: &[&[u8]],
+    digest: Option<&[u8]>,
+) -> Result<[u8; 24], Error> {
     let mut fresh = [0; 32];
     fill(&mut fresh)?;
-    let count = COUNTER.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-    Ok(salt_from(key, &fresh, count, std::process::id(), context, digest))
+    Ok(salt_from(key, &fresh, count.to_be_bytes(), process, context, digest))
 }
 
 fn salt_from(
@@ -95,6 +104,14 @@ impl TryCryptoRng for Draws {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A key that two processes of one number use one after the other, as containers do: the operating system's
+    /// randomness alone keeps their salts apart.
+    #[test]
+    fn salts_differ_where_everything_else_agrees() {
+        let salt = || fresh_salt(&[1; 32], 0, 1, &[b"context"], None).expect("entropy");
+        assert_ne!(salt(), salt());
+    }
 
     /// Where the operating system repeats itself, any one of the other inputs keeps salts apart.
     #[test]

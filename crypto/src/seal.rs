@@ -462,6 +462,32 @@ mod tests {
         assert_eq!(opened(&reseal(b"pay 99", &mixed, salt)), Err(Error::Rejected));
     }
 
+    /// Bob knows the file key of Alice's message to him, wraps it for Carol, and passes Alice's payload on under a preamble
+    /// that names Carol: with the chunks as they are, and sealed again.
+    #[test]
+    fn a_recipient_cannot_make_a_message_out_to_someone_else() {
+        let [alice, bob, carol] = std::array::from_fn(|_| Identity::generate().expect("entropy"));
+        let listed = PeerSet::new([alice.peer().clone(), bob.peer().clone()]);
+        let sealed =
+            alice.seal_to(&Recipients::new([bob.peer()]).expect("one"), b"I owe you 10", b"context").expect("sealed");
+        let (preamble, body) = Preamble::parse(&sealed, Kind::Signed).expect("ours");
+        let key = preamble.file_key(&(&bob).into()).expect("his");
+        let (payload, _) = open_body(&preamble, &key, body, b"context").expect("his");
+        let to_carol = Recipients::new([carol.peer()]).expect("one");
+        let public = to_carol.preamble(Kind::Signed, key.secret()).expect("wrapped");
+
+        let opened = |message: &[u8]| carol.open_from(&listed, NOW, message, b"context").map(|opened| opened.data);
+        assert_eq!(opened(&[&public[..], body].concat()), Err(Error::Rejected), "the same chunks");
+        let salt = *body.first_chunk::<SALT>().expect("a salt");
+        let scheme = Cobblestone::derive(preamble.suite, key.secret().expose(), &salt, &[&public, b"context"]);
+        let resealed = Sealing { public: public.clone(), salt, scheme };
+        let message = resealed.finish(&payload[..12], &payload[12..]).expect("sealed");
+        let (preamble, body) = Preamble::parse(&message, Kind::Signed).expect("well formed");
+        let key = preamble.file_key(&(&carol).into()).expect("Carol's too");
+        assert_eq!(open_body(&preamble, &key, body, b"context").map(|(payload, _)| payload), Ok(payload), "it opens");
+        assert_eq!(opened(&message), Err(Error::Rejected), "but Alice did not sign it for Carol");
+    }
+
     /// An X25519 share of zero would let anyone compute that half of the agreement; it is refused.
     #[test]
     fn low_order_shares_are_refused() {

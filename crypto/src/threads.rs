@@ -13,6 +13,9 @@ use crate::error::Error;
 /// Chunks (16 KiB each) below which another thread does not pay: 1 MiB.
 const LEAST_CHUNKS: usize = 64;
 
+/// More than this many threads never start, whatever the caller allows.
+const MOST_THREADS: usize = 64;
+
 /// How many threads one call may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Threads {
@@ -42,7 +45,7 @@ impl Threads {
     fn most(self) -> usize {
         static MACHINE: OnceLock<usize> = OnceLock::new();
         match self {
-            Self::AtMost(most) => most.get(),
+            Self::AtMost(most) => most.get().min(MOST_THREADS),
             Self::Auto => *MACHINE.get_or_init(|| thread::available_parallelism().map_or(1, NonZeroUsize::get).min(8)),
         }
     }
