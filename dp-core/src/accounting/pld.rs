@@ -3,6 +3,8 @@
 mod cells;
 mod component;
 mod contour;
+mod decay;
+mod elementary;
 mod merging;
 mod points;
 mod sampled;

@@ -1,5 +1,6 @@
 //! What a composition is made of, in one direction: losses whose moments M(s) = E_P[e^(sL)] can be evaluated.
 
+use super::elementary;
 use super::sampled::SampledGaussian;
 use crate::accounting::interval::Interval;
 
@@ -42,6 +43,10 @@ pub(crate) struct Moment {
     pub(crate) error: f64,
 }
 
+impl Moment {
+    const UNKNOWN: Self = Self { log: 0.0, mean: 0.0, variance: 0.0, error: f64::INFINITY };
+}
+
 /// The tilted law of one release at c, as quadrature nodes: M(c + iu) / M(c) is the sum of weight e^(iu (loss - mean)),
 /// times e^(iu mean).
 #[derive(Clone, Debug)]
@@ -50,12 +55,9 @@ pub(crate) struct Tilted {
     /// loss - mean
     pub(crate) centred: Vec<f64>,
     pub(crate) weights: Vec<f64>,
-    /// Step of the trapezoid rule, if the nodes are one.
-    step: Option<f64>,
-    source: Option<SampledGaussian>,
-    tilt: f64,
-    /// Mass cut off beyond the ends, relative.
-    cut: f64,
+    /// How far the sum may be from M(c + iu) / M(c), but for the rounding of phases and of the sum itself, and how wrong the
+    /// losses are on average.
+    doubt: (f64, f64),
 }
 
 impl Points {
@@ -66,46 +68,29 @@ impl Points {
             self.losses.iter().zip(&self.masses).map(|(l, m)| m * libm::exp((tilt * l - top).min(709.0))).collect();
         let total: f64 = weights.iter().sum();
         let spread: f64 = weights.iter().zip(&self.losses).map(|(w, l)| w * (tilt * l).abs()).sum::<f64>() / total;
-        let error = (4.0 + self.losses.len() as f64 + 2.0 * spread + 2.0 * top.abs()) * UNIT;
-        let mut tilted = Tilted::new(self.losses.clone(), weights, 0.0, 0.0, tilt, None);
-        tilted.moment.log += top;
-        tilted.moment.error = error + 4.0 * UNIT * tilted.moment.log.abs();
-        tilted
+        let rounding = (4.0 + self.losses.len() as f64 + 2.0 * spread + 2.0 * top.abs()) * UNIT;
+        let (mean, variance) = elementary::mean_and_variance(&self.losses, &weights, total);
+        let log = libm::log(total) + top;
+        let moment = Moment { log, mean, variance, error: rounding + 4.0 * UNIT * log.abs() };
+        Tilted::new(self.losses.clone(), weights, total, moment, (2.0 * rounding, 0.0))
     }
 }
 
 impl Tilted {
-    /// `cut` is a relative error, `rounding` an error in the same units as the sum of the weights.
-    pub(super) fn new(
-        losses: Vec<f64>,
-        mut weights: Vec<f64>,
-        cut: f64,
-        rounding: f64,
-        tilt: f64,
-        quadrature: Option<(f64, SampledGaussian)>,
-    ) -> Self {
-        let total: f64 = weights.iter().sum();
+    /// `doubt` is the error of the weights (as they are relative to their total) and of what they leave out, and that of the
+    /// losses.
+    pub(super) fn new(losses: Vec<f64>, mut weights: Vec<f64>, total: f64, moment: Moment, doubt: (f64, f64)) -> Self {
         weights.iter_mut().for_each(|w| *w /= total);
-        let mean: f64 = weights.iter().zip(&losses).map(|(w, l)| w * l).sum();
-        let centred: Vec<f64> = losses.iter().map(|l| l - mean).collect();
-        let variance: f64 = weights.iter().zip(&centred).map(|(w, y)| w * y * y).sum();
-        // Adding n positive numbers one by one loses at most n units; the terms lost what `rounding` says.
-        let error = 1.01 * (cut + rounding / total + (weights.len() as f64 + 6.0) * UNIT);
-        let moment = Moment { log: libm::log(total), mean, variance, error };
-        let (step, source) = quadrature.unzip();
-        Self { moment, centred, weights, step, source, tilt, cut }
+        let mut centred = losses;
+        centred.iter_mut().for_each(|l| *l -= moment.mean);
+        Self { moment, centred, weights, doubt }
     }
 
-    /// How far the sum over nodes may be from M(c + iu) / M(c), rounding of the phases included.
+    /// How far the sum over nodes may be from M(c + iu) / M(c), rounding of the phases included; grows with u.
     pub(crate) fn error(&self, u: f64) -> f64 {
-        let quadrature = match (self.source, self.step) {
-            (Some(source), Some(step)) => libm::exp(source.log_quadrature_error(self.tilt, step, u).min(0.0)),
-            _ => 0.0,
-        };
-        let deviation = self.moment.variance.sqrt();
-        // Weights: twice their relative error. Phases: the losses carry four units of their size (and of their mean's).
-        let phases = u * (deviation + self.moment.mean.abs() + deviation) * 8.0 * UNIT;
-        quadrature + 2.0 * self.cut + phases + (self.weights.len() as f64 + 64.0) * UNIT
+        // Centring and the product with u lose two units; cosine, sine and turns 80, the sum one for each of its parts.
+        let phases = u * (self.doubt.1 + 3.0 * UNIT * (self.moment.variance.sqrt() + self.moment.mean.abs()));
+        self.doubt.0 + phases + (self.weights.len() as f64 + 96.0) * UNIT
     }
 }
 
@@ -127,9 +112,8 @@ impl Component {
                 let (mean, error) = ((tilt + 0.5) * middle, 0.5 * (log.hi - log.lo));
                 Moment { log: log.mid(), mean, variance: middle, error: error + UNIT * log.hi }
             }
-            Self::Sampled(..) | Self::Points(..) => self
-                .tilted(tilt, 0.0)
-                .map_or(Moment { log: 0.0, mean: 0.0, variance: 0.0, error: f64::INFINITY }, |tilted| tilted.moment),
+            Self::Sampled(law, _) => law.moment(tilt).unwrap_or(Moment::UNKNOWN),
+            Self::Points(law, _) => law.tilted(tilt).moment,
         }
     }
 

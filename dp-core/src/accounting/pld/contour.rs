@@ -14,6 +14,8 @@
 //! 1 / (s (s + 1)) - k w^2. Both ends together are about w^2 times the density apart.
 
 use super::component::{Component, Tilted, UNIT};
+use super::decay::{Decay, STRETCH};
+use super::elementary::{circle, dot, turn};
 use crate::accounting::interval::Interval;
 use std::f64::consts::PI;
 
@@ -107,24 +109,26 @@ impl Contour {
             bump: (precision.hi * (1.0 + smoothing)).next_up(),
             around,
         };
-        contour.walk(&all, at.variance.sqrt())?;
+        contour.walk(&all, at.variance)?;
         Some(contour)
     }
 
     /// Evaluates M at the nodes, from zero upward; skips what is certainly negligible.
-    fn walk(&mut self, components: &[Component], deviation: f64) -> Option<()> {
+    fn walk(&mut self, components: &[Component], variance: f64) -> Option<()> {
         let step = 2.0 * PI / self.period;
-        let decay: f64 = components.iter().map(|c| if let Component::Gaussian(p) = c { p.lo } else { 0.0 }).sum();
-        let spread: f64 = components.iter().map(|c| if let Component::Gaussian(p) = c { p.mid() } else { 0.0 }).sum();
-        let mut highest = 10.0 / deviation;
-        let mut lines = Lines::new(components, self.tilt, highest)?;
-        let windows = lines.windows(components, self.tilt);
-        // Is there an end to the walk, and can it be afforded?
+        let gaussian = |end: fn(&Interval) -> f64| -> f64 {
+            components.iter().map(|c| if let Component::Gaussian(p) = c { end(p) } else { 0.0 }).sum()
+        };
+        let (decay, spread) = (gaussian(|p| p.lo), gaussian(|p| p.mid()));
         let negligible = -NEGLIGIBLE - 2.0 * libm::log(self.tilt + 1.0);
-        let ends = |u: f64| tail_bound(&windows, u).min(0.0) - 0.5 * decay * u * u < negligible;
-        let last = (0..40).map(|k| step * f64::from(k).exp2()).find(|&u| ends(u))?;
+        // Were the whole Gaussian, it would be negligible from here on.
+        let hope = (-2.0 * negligible / variance).sqrt();
+        let end = End::find(&decays(components, self.tilt), decay, negligible, 0.9 * hope)?;
+        let mut highest = if end.first < 4.0 * hope { 1.001 * end.first } else { 1.3 * hope };
+        let mut lines = Lines::new(components, self.tilt, highest)?;
+        // Can that be afforded, should nothing be skipped?
         let size: usize = lines.lines.iter().map(|line| line.re.len()).sum();
-        if windows.len() < lines.lines.len() && last / step * size as f64 > MOST_WORK {
+        if lines.lines.iter().any(|line| !line.smooth) && end.last / step * size as f64 > MOST_WORK {
             return None;
         }
         let mut n = 0_u64;
@@ -132,9 +136,8 @@ impl Contour {
             let u = n as f64 * step;
             let gauss_bound = -0.5 * decay * u * u;
             let scale = -libm::log(u.max(self.tilt).max(1e-300)) * 2.0;
-            let rest = if n > 0 { tail_bound(&windows, u).min(0.0) + gauss_bound } else { 0.0 };
-            if rest + scale.min(0.0) < negligible {
-                self.charge(rest, u, step, decay);
+            if n > 0 && u >= end.first {
+                self.charge(end.level + gauss_bound, u, step, decay);
                 return Some(());
             }
             if u > highest {
@@ -157,7 +160,8 @@ impl Contour {
                 }
             }
             let size = libm::exp(log_size + gauss);
-            let rounding = (4.0 * (phase.abs() + u * (self.mean.abs() * 2.0 + self.period)) + 8.0) * UNIT;
+            let terms = components.len() as f64 + 4.0;
+            let rounding = (terms * (phase.abs() + u * (self.mean.abs() * 2.0 + self.period)) + 8.0) * UNIT;
             let doubt = (spread - decay) * (u * u + u * (self.tilt + 1.0));
             let gauss_error = doubt + 4.0 * UNIT * (1.0 + gauss.abs());
             let error = libm::exp(bound) * (error_rate.min(2.0) + gauss_error) + size * rounding;
@@ -266,18 +270,58 @@ fn period(around: &[(f64, f64)], tilt: f64, epsilon: f64, log_delta: f64) -> Opt
     period.is_finite().then_some(period)
 }
 
-/// Pieces where the density falls, and where it rises: (mass, slope) each.
-type Windows = [Vec<(f64, f64)>; 2];
+/// Bounds on whole ranges of frequencies, for the laws that have them, with their counts.
+fn decays(components: &[Component], tilt: f64) -> Vec<(f64, Decay)> {
+    let sampled = components.iter().filter_map(|component| match component {
+        Component::Sampled(law, count) => Some((law, *count, component.moment(tilt))),
+        _ => None,
+    });
+    sampled.map(|(law, count, moment)| (count, Decay::new(law, tilt, moment.log, moment.mean))).collect()
+}
 
-/// The best of the windows' bounds on the product of all |M(c + iu) / M(c)| at and beyond u, as a logarithm.
-fn tail_bound(windows: &[(f64, Windows)], u: f64) -> f64 {
-    windows
-        .iter()
-        .map(|(count, windows)| {
-            let best = |side: &[(f64, f64)]| side.iter().map(|(mass, slope)| mass - slope / u).fold(0.0, f64::max);
-            count * libm::log((1.0 - best(&windows[0]) - best(&windows[1])).max(1e-6))
-        })
-        .sum()
+/// Where the walk may end: the product of all |M(c + iu) / M(c)|, but for Gaussian factors, is at most e^level for every u
+/// from `first` on, and with them negligible.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    first: f64,
+    level: f64,
+    /// From here on by the bounds that hold for ever.
+    last: f64,
+}
+
+impl End {
+    /// Looks from `start` upward, in ranges, until a bound that holds for ever is low enough; then back, as far as the bounds
+    /// on the ranges are. `None` if there is no end.
+    fn find(decays: &[(f64, Decay)], decay: f64, negligible: f64, start: f64) -> Option<Self> {
+        let total = |bound: &dyn Fn(&Decay) -> f64| decays.iter().map(|(count, law)| count * bound(law)).sum::<f64>();
+        let gauss = |u: f64| -0.5 * decay * u * u;
+        let mut ranges = Vec::new();
+        let mut u = start;
+        let mut level = loop {
+            let ever = total(&|law| law.beyond(u));
+            if ever + gauss(u) <= negligible {
+                break ever;
+            }
+            if ranges.len() > 100 {
+                return None;
+            }
+            let here = total(&|law| {
+                let (beyond, between) = (law.beyond(u), law.between(u));
+                if between < beyond { between } else { beyond }
+            });
+            ranges.push((u, here));
+            u *= STRETCH;
+        };
+        let (mut first, last) = (u, u);
+        for (u, here) in ranges.into_iter().rev() {
+            let whole = if here > level { here } else { level };
+            if whole + gauss(u) > negligible {
+                break;
+            }
+            (first, level) = (u, whole);
+        }
+        Some(Self { first, level, last })
+    }
 }
 
 /// The tilted laws of all components that have no closed form, walked along the line together.
@@ -288,6 +332,8 @@ struct Lines {
 struct Line {
     count: f64,
     law: Tilted,
+    /// Has a density, whose decay is known.
+    smooth: bool,
     // e^(iu y) and e^(i step y) at every node.
     re: Vec<f64>,
     im: Vec<f64>,
@@ -299,7 +345,7 @@ struct Line {
     bound: f64,
 }
 
-/// Turns before the phases are computed afresh: each loses at most three units, so that 64 cover them.
+/// Turns before the phases are computed afresh: each loses at most four units, so that with the first 80 cover them.
 const TURNS: u32 = 16;
 
 impl Lines {
@@ -314,6 +360,7 @@ impl Lines {
                 Some(Line {
                     count: component.count(),
                     law,
+                    smooth: matches!(component, Component::Sampled(..)),
                     re: zeros(),
                     im: zeros(),
                     turn_re: zeros(),
@@ -326,18 +373,6 @@ impl Lines {
         Some(Self { lines })
     }
 
-    /// Bounds that hold at every frequency, for the laws that have them, with their counts.
-    fn windows(&self, components: &[Component], tilt: f64) -> Vec<(f64, Windows)> {
-        let sampled = components.iter().filter(|component| !matches!(component, Component::Gaussian(_)));
-        sampled
-            .zip(&self.lines)
-            .filter_map(|(component, line)| match component {
-                Component::Sampled(law, count) => Some((*count, law.windows(tilt, line.law.moment.log))),
-                _ => None,
-            })
-            .collect()
-    }
-
     /// The phases must be computed afresh.
     fn jumped(&mut self) {
         self.lines.iter_mut().for_each(|line| line.age = TURNS);
@@ -347,15 +382,12 @@ impl Lines {
     fn at(&mut self, u: f64, step: f64, first: bool) -> (f64, f64, f64, f64) {
         let (mut log, mut phase, mut rate, mut log_bound) = (0.0, 0.0, 0.0, 0.0);
         for line in &mut self.lines {
+            let centred = &line.law.centred;
             if first || line.age == u32::MAX {
-                for (k, y) in line.law.centred.iter().enumerate() {
-                    (line.turn_im[k], line.turn_re[k]) = libm::sincos(step * y);
-                }
+                circle(step, centred, &mut line.turn_re, &mut line.turn_im);
             }
             if line.age >= TURNS || first {
-                for (k, y) in line.law.centred.iter().enumerate() {
-                    (line.im[k], line.re[k]) = libm::sincos(u * y);
-                }
+                circle(u, centred, &mut line.re, &mut line.im);
                 line.age = 0;
             } else {
                 turn(&mut line.re, &mut line.im, &line.turn_re, &line.turn_im);
@@ -401,24 +433,4 @@ impl Lines {
         }
         nodes
     }
-}
-
-/// Multiplies each z by its turn.
-fn turn(re: &mut [f64], im: &mut [f64], turn_re: &[f64], turn_im: &[f64]) {
-    for (((x, y), a), b) in re.iter_mut().zip(im).zip(turn_re).zip(turn_im) {
-        (*x, *y) = (*x * a - *y * b, *x * b + *y * a);
-    }
-}
-
-/// The scalar product, in eight running sums.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let mut sums = [0.0; 8];
-    let (a_parts, b_parts) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f64 = a_parts.remainder().iter().zip(b_parts.remainder()).map(|(x, y)| x * y).sum();
-    for (x, y) in a_parts.zip(b_parts) {
-        for k in 0..8 {
-            sums[k] += x[k] * y[k];
-        }
-    }
-    sums.iter().sum::<f64>() + rest
 }
