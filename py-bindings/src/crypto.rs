@@ -40,12 +40,36 @@ fn refused_io(error: std::io::Error) -> PyErr {
     }
 }
 
-fn threads(count: Option<usize>) -> PyResult<Threads> {
-    match count {
-        None => Ok(Threads::Auto),
-        Some(count) => NonZeroUsize::new(count)
-            .map(Threads::AtMost)
-            .ok_or_else(|| exception("ArgumentError", "threads is 0: it must be 1 or more, or None".into())),
+/// A whole number that 64 bits hold; others are an `ArgumentError`.
+#[derive(Clone, Copy)]
+struct Whole(u64);
+
+impl FromPyObject<'_, '_> for Whole {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        crate::number::count("a count, number or date", &object).map(Self)
+    }
+}
+
+fn threads(count: Option<Whole>) -> PyResult<Threads> {
+    let Some(Whole(count)) = count else { return Ok(Threads::Auto) };
+    NonZeroUsize::new(usize::try_from(count).unwrap_or(usize::MAX))
+        .map(Threads::AtMost)
+        .ok_or_else(|| exception("ArgumentError", "threads is 0: it must be 1 or more, or None".into()))
+}
+
+/// The exception for a file of keys, with its name where the system refused it.
+fn refused_file(path: &std::path::Path, error: std::io::Error) -> PyErr {
+    match error.raw_os_error() {
+        Some(code) => Python::attach(|py| {
+            let reason = py.import("os").and_then(|os| os.call_method1("strerror", (code,))).map(Bound::unbind);
+            reason.map_or_else(
+                |raised| raised,
+                |reason| pyo3::exceptions::PyOSError::new_err((code, reason, path.to_path_buf())),
+            )
+        }),
+        None => refused_io(error),
     }
 }
 
@@ -79,7 +103,7 @@ fn protection<'k>(passphrase: Option<&'k str>, key: Option<&'k Key>) -> PyResult
     }
 }
 
-/// What pickling, copying or hashing a secret raises.
+/// What pickling, copying (which Python does by `__reduce_ex__` too) or hashing a secret raises.
 fn holds_secrets(class: &str) -> PyErr {
     pyo3::exceptions::PyTypeError::new_err(format!(
         "a {class} holds secrets: it does not pickle, copy or hash; save it, or use its id"
@@ -149,7 +173,7 @@ impl Key {
         py: Python<'py>,
         data: View,
         context: View,
-        threads: Option<usize>,
+        threads: Option<Whole>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let threads = self::threads(threads)?;
         let length = veilsum_crypto::Key::sealed_length(data.len()).ok_or_else(too_long)?;
@@ -173,7 +197,7 @@ impl Key {
         py: Python<'py>,
         box_: View,
         context: View,
-        threads: Option<usize>,
+        threads: Option<Whole>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let threads = self::threads(threads)?;
         let Some(length) = veilsum_crypto::Key::opened_length(box_.len()) else {
@@ -196,7 +220,7 @@ impl Key {
         src: View,
         mut dst: ViewMut,
         context: View,
-        threads: Option<usize>,
+        threads: Option<Whole>,
     ) -> PyResult<usize> {
         let threads = self::threads(threads)?;
         dst.apart_from(&src)?;
@@ -212,7 +236,7 @@ impl Key {
         src: View,
         mut dst: ViewMut,
         context: View,
-        threads: Option<usize>,
+        threads: Option<Whole>,
     ) -> PyResult<usize> {
         let threads = self::threads(threads)?;
         dst.apart_from(&src)?;
@@ -221,15 +245,18 @@ impl Key {
 
     /// How many bytes ``length`` bytes become when they are sealed.
     #[staticmethod]
-    fn sealed_length(length: usize) -> PyResult<usize> {
-        veilsum_crypto::Key::sealed_length(length).ok_or_else(too_long)
+    fn sealed_length(length: Whole) -> PyResult<usize> {
+        let sealed = usize::try_from(length.0).ok().and_then(veilsum_crypto::Key::sealed_length);
+        sealed.ok_or_else(|| {
+            exception("ArgumentError", format!("length is {}: one message holds at most 4 PiB", length.0))
+        })
     }
 
     /// How many bytes a message of ``length`` bytes opens to.
     #[staticmethod]
-    fn opened_length(length: usize) -> PyResult<usize> {
-        veilsum_crypto::Key::opened_length(length)
-            .ok_or_else(|| exception("ArgumentError", format!("length is {length}: no message has this length")))
+    fn opened_length(length: Whole) -> PyResult<usize> {
+        let opened = usize::try_from(length.0).ok().and_then(veilsum_crypto::Key::opened_length);
+        opened.ok_or_else(|| exception("ArgumentError", format!("length is {}: no message has this length", length.0)))
     }
 
     /// A file-like object that seals what is written to it into ``fileobj``.
@@ -247,9 +274,9 @@ impl Key {
     /// >>> key.reader(file, context=b"model").read()
     /// b'weights'
     #[pyo3(signature = (fileobj, *, context, threads = None))]
-    fn writer(&self, py: Python<'_>, fileobj: Py<PyAny>, context: View, threads: Option<usize>) -> PyResult<Writer> {
+    fn writer(&self, py: Python<'_>, fileobj: Py<PyAny>, context: View, threads: Option<Whole>) -> PyResult<Writer> {
         let threads = self::threads(threads)?;
-        let sink = files::PythonFile(fileobj);
+        let sink = files::PythonFile::with(py, fileobj, "write")?;
         py.detach(|| self.0.writer(sink, &context, threads)).map(Writer::new).map_err(refused_io)
     }
 
@@ -263,10 +290,10 @@ impl Key {
         py: Python<'py>,
         fileobj: Py<PyAny>,
         context: View,
-        threads: Option<usize>,
+        threads: Option<Whole>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let threads = self::threads(threads)?;
-        let source = files::PythonFile(fileobj);
+        let source = files::PythonFile::with(py, fileobj, "read")?;
         let reader = py.detach(|| self.0.reader(source, &context, threads)).map_err(refused_io)?;
         RawReader::of_key(reader).buffered(py)
     }
@@ -276,7 +303,7 @@ impl Key {
     #[pyo3(signature = (path, *, passphrase = None, key = None))]
     fn save(&self, py: Python<'_>, path: PathBuf, passphrase: Option<&str>, key: Option<&Self>) -> PyResult<()> {
         let by = protection(passphrase, key)?;
-        py.detach(|| self.0.save(path, &by)).map_err(refused_io)
+        py.detach(|| self.0.save(&path, &by)).map_err(|error| refused_file(&path, error))
     }
 
     /// Read a key that :meth:`save` wrote.
@@ -289,18 +316,11 @@ impl Key {
     #[pyo3(signature = (path, *, passphrase = None, key = None))]
     fn load(py: Python<'_>, path: PathBuf, passphrase: Option<&str>, key: Option<&Self>) -> PyResult<Self> {
         let by = protection(passphrase, key)?;
-        py.detach(|| veilsum_crypto::Key::load(path, &by)).map(Self).map_err(refused_io)
+        let key = py.detach(|| veilsum_crypto::Key::load(&path, &by));
+        key.map(Self).map_err(|error| refused_file(&path, error))
     }
 
     fn __reduce_ex__(&self, _protocol: i32) -> PyResult<()> {
-        Err(holds_secrets("Key"))
-    }
-
-    fn __copy__(&self) -> PyResult<()> {
-        Err(holds_secrets("Key"))
-    }
-
-    fn __deepcopy__(&self, _memo: &Bound<'_, PyAny>) -> PyResult<()> {
         Err(holds_secrets("Key"))
     }
 

@@ -13,11 +13,15 @@ import pickle
 import stat
 import subprocess
 import sys
+import zipfile
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import blake3
 import numpy as np
+import pandas as pd
 import pytest
 from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -222,6 +226,45 @@ def test_any_contiguous_buffer_is_data(key: crypto.Key) -> None:
         key.seal_into(memoryview(shared)[:50], memoryview(shared)[40:], context=b"")
 
 
+@pytest.mark.parametrize("wrong", [np.float64(3), np.array(["2020"], dtype="M8[D]"), np.array([object()]), "text", 3, None])
+def test_what_holds_no_bytes_is_one_typed_error(key: crypto.Key, wrong: Any) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: key.seal(wrong, context=b""),
+        lambda: key.seal(b"", context=wrong),
+        lambda: key.open(wrong, context=b""),
+        lambda: key.seal_into(wrong, bytearray(100), context=b""),
+        lambda: crypto.hazmat.cobblestone256_encrypt(wrong, b"", context=b""),
+        lambda: crypto.PeerSet.verify(wrong, by=crypto.Identity.generate().peer),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError):
+            call()
+
+
+@pytest.mark.parametrize("number", [-1, 1 << 64, 1 << 200])
+def test_numbers_that_do_not_fit_are_one_typed_error(key: crypto.Key, number: int) -> None:
+    me = crypto.Identity.generate()
+    calls: list[Callable[[], object]] = [
+        lambda: key.seal(b"", context=b"", threads=number),
+        lambda: key.sealed_length(number),
+        lambda: key.opened_length(number),
+        lambda: crypto.Member(me.peer, valid_from=number),
+        lambda: crypto.Member(me.peer, valid_from=5, valid_until=5),
+        lambda: crypto.PeerSet([]).sign(me, number=number),
+        lambda: crypto.PeerSet.verify(b"", by=me.peer, last=number),
+        lambda: crypto.ReplayGuard(senders=number),
+        lambda: crypto.ReplayGuard().admit(me.peer, round=number, message=bytes(32)),
+        lambda: crypto.ReplayGuard().advance_to(number),
+        lambda: crypto.RoundKey.generate(me, round=number, expires=1),
+        lambda: crypto.RoundKey.generate(me, round=1, expires=number),
+        lambda: crypto.RoundOffer.verify(b"", owner=me.peer, round=number),
+    ]
+    for call in calls:
+        with pytest.raises(vs.VeilsumError) as refusal:
+            call()
+        assert isinstance(refusal.value, ValueError)
+
+
 def test_refusals_are_one_class_and_one_text_and_wipe_the_buffer(key: crypto.Key) -> None:
     data = os.urandom(3 * CHUNK)
     box = key.seal(data, context=b"context")
@@ -313,8 +356,94 @@ def test_a_stream_that_failed_is_not_finished(key: crypto.Key) -> None:
         key.open(file.getvalue(), context=b"")
     with key.writer(io.BytesIO(), context=b"") as out:
         pass
-    with pytest.raises(OSError, match="closed"):
+    with pytest.raises(ValueError, match="closed"):
         out.write(b"after the end")
+
+
+def test_streams_are_files_for_those_who_ask(key: crypto.Key) -> None:
+    """NumPy, gzip, zipfile and pandas look at a file before they use it."""
+
+    def written(use: Callable[[Any], object]) -> Any:
+        file = io.BytesIO()
+        with key.writer(file, context=b"") as out:
+            use(out)
+        file.seek(0)
+        return key.reader(file, context=b"")
+
+    def zipped(out: Any) -> None:
+        with zipfile.ZipFile(out, "w") as archive:
+            archive.writestr("name", b"data")
+
+    array = np.arange(100_000.0)
+    assert (np.load(written(lambda out: np.save(out, array))) == array).all()
+    assert (np.load(written(lambda out: np.savez(out, a=array)))["a"] == array).all()
+    assert zipfile.ZipFile(written(zipped)).read("name") == b"data"
+    assert pd.read_csv(written(pd.DataFrame({"a": [1, 2]}).to_csv))["a"].tolist() == [1, 2]
+    assert written(lambda out: out.writelines([b"a\n", b"b\n"])).readlines() == [b"a\n", b"b\n"]
+    out, reader = key.writer(io.BytesIO(), context=b""), written(lambda out: out.write(b"data"))
+    for unsupported in (out.read, lambda: out.seek(0), out.tell, out.fileno, reader.fileno):
+        with pytest.raises(io.UnsupportedOperation):
+            unsupported()
+
+
+@pytest.mark.parametrize("wrong", [3, None, "/tmp/path", b"bytes"])
+def test_what_is_no_file_is_one_typed_error(key: crypto.Key, wrong: Any) -> None:
+    me = crypto.Identity.generate()
+    calls: list[Callable[[], object]] = [
+        lambda: key.writer(wrong, context=b""),
+        lambda: key.reader(wrong, context=b""),
+        lambda: me.writer([me.peer], wrong, context=b""),
+        lambda: me.reader(crypto.PeerSet([me.peer]), wrong, context=b""),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match="fileobj must be an open binary file"):
+            call()
+
+
+class Liar(io.RawIOBase):
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def write(self, data: object) -> Any:
+        return self.answer
+
+    def read(self, size: int = -1) -> Any:
+        return self.answer
+
+
+@pytest.mark.parametrize("answer", [-1, 10**30, "text", 1.5, b"x" * 10**6])
+def test_files_that_lie_are_refused(key: crypto.Key, answer: Any) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        key.writer(Liar(answer), context=b"")
+    with pytest.raises((ValueError, TypeError)):
+        key.reader(Liar(answer), context=b"")
+
+
+def test_a_long_write_answers_signals(key: crypto.Key) -> None:
+    """4 GiB in one call, into a file that runs no Python: a signal after 50 ms of work is not kept waiting for the end."""
+    code = """
+import mmap, signal, time
+from veilsum import crypto
+
+class Stopped(Exception):
+    pass
+
+def stop(*_):
+    raise Stopped
+
+data = mmap.mmap(-1, 4 << 30, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ)
+signal.signal(signal.SIGPROF, stop)
+out = crypto.Key.generate().writer(open("/dev/null", "wb"), context=b"", threads=1)
+start = time.process_time()
+signal.setitimer(signal.ITIMER_PROF, 0.05)
+try:
+    out.write(data)
+except Stopped:
+    assert time.process_time() - start < 0.3
+    print("stopped")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "stopped\n"
 
 
 class Broken(io.RawIOBase):

@@ -11,19 +11,35 @@ use veilsum_crypto::stream;
 use super::memory::{View, ViewMut, handed_over};
 use super::{people, refused_io};
 
-/// A Python file object as a source and a sink. Whatever it raises passes through unchanged.
-pub(crate) struct PythonFile(pub(crate) Py<PyAny>);
+/// A Python file object as a source and a sink. Whatever it raises passes through unchanged; Ctrl-C is answered wherever
+/// it is called.
+pub(crate) struct PythonFile(Py<PyAny>);
+
+impl PythonFile {
+    /// `file`, which must have this method.
+    pub(crate) fn with(py: Python<'_>, file: Py<PyAny>, method: &str) -> PyResult<Self> {
+        let object = file.bind(py);
+        if object.hasattr(method)? {
+            return Ok(Self(file));
+        }
+        let kind = object.get_type().name()?.to_string();
+        Err(PyTypeError::new_err(format!("fileobj must be an open binary file: {kind} has no {method}()")))
+    }
+}
 
 impl Write for PythonFile {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         Python::attach(|py| {
+            py.check_signals()?;
             let written = self.0.bind(py).call_method1("write", (PyBytes::new(py, data),))?;
             if written.is_none() {
                 // Some writers say nothing, and take everything.
                 return Ok(data.len());
             }
-            let written: usize = written.extract()?;
-            Ok(written.min(data.len()))
+            match written.extract::<usize>() {
+                Ok(written) if written <= data.len() => Ok(written),
+                _ => Err(PyValueError::new_err("write() of the file did not say how many bytes it took").into()),
+            }
         })
     }
 
@@ -41,6 +57,7 @@ impl Write for PythonFile {
 impl Read for PythonFile {
     fn read(&mut self, data: &mut [u8]) -> io::Result<usize> {
         Python::attach(|py| {
+            py.check_signals()?;
             let read = self.0.bind(py).call_method1("read", (data.len(),))?;
             let read: View = read.extract().map_err(|_| PyTypeError::new_err("read() of the file gave no bytes"))?;
             let taken = data.get_mut(..read.len()).ok_or_else(|| PyValueError::new_err("read() gave too much"))?;
@@ -130,6 +147,11 @@ macro_rules! writer_methods {
                 Ok(held(&self.$field)?.is_none())
             }
 
+            /// Seal each of these.
+            fn writelines(&self, py: Python<'_>, lines: &Bound<'_, PyAny>) -> PyResult<()> {
+                lines.try_iter()?.try_for_each(|line| self.write(py, line?.extract()?).map(drop))
+            }
+
             fn writable(&self) -> bool {
                 true
             }
@@ -140,6 +162,33 @@ macro_rules! writer_methods {
 
             fn seekable(&self) -> bool {
                 false
+            }
+
+            fn isatty(&self) -> bool {
+                false
+            }
+
+            #[getter]
+            fn mode(&self) -> &'static str {
+                "wb"
+            }
+
+            #[pyo3(signature = (_size = -1, /))]
+            fn read(&self, py: Python<'_>, _size: i64) -> PyResult<()> {
+                Err(unsupported(py, "read"))
+            }
+
+            #[pyo3(signature = (_offset, _whence = 0, /))]
+            fn seek(&self, py: Python<'_>, _offset: i64, _whence: i32) -> PyResult<u64> {
+                Err(unsupported(py, "seek"))
+            }
+
+            fn tell(&self, py: Python<'_>) -> PyResult<u64> {
+                Err(unsupported(py, "tell"))
+            }
+
+            fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
+                Err(unsupported(py, "fileno"))
             }
 
             fn __enter__(this: Bound<'_, Self>) -> Bound<'_, Self> {
@@ -274,6 +323,19 @@ impl RawReader {
         false
     }
 
+    fn isatty(&self) -> bool {
+        false
+    }
+
+    #[getter]
+    fn mode(&self) -> &'static str {
+        "rb"
+    }
+
+    fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
+        Err(unsupported(py, "fileno"))
+    }
+
     /// Forget what is buffered. The underlying file stays open.
     fn close(&self) -> PyResult<()> {
         *held(&self.state)? = State::Closed;
@@ -297,8 +359,18 @@ impl RawReader {
     }
 }
 
+/// As Python's own files say of what they are closed for.
 fn ended() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "the stream is closed")
+    PyValueError::new_err("I/O operation on a closed stream").into()
+}
+
+/// As Python's own files say of what they cannot do.
+fn unsupported(py: Python<'_>, what: &'static str) -> PyErr {
+    let class = py.import("io").and_then(|io| io.getattr("UnsupportedOperation"));
+    match class.and_then(|class| class.call1((what,))) {
+        Ok(raised) => PyErr::from_value(raised),
+        Err(error) => error,
+    }
 }
 
 /// The state, for this call alone. Two threads, or a file that calls back, do not wait for each other: they would hold

@@ -8,7 +8,7 @@ use pyo3::types::{PyBytes, PyDict};
 use veilsum_crypto::{KeyId, Purpose, State};
 
 use super::memory::{View, handed_over};
-use super::{Key, holds_secrets, protection, refused, refused_io};
+use super::{Key, holds_secrets, protection, refused, refused_file};
 use crate::error::exception;
 
 /// Keys by purpose, with states, budgets and rotation. See :class:`veilsum.crypto.Keyring`.
@@ -120,14 +120,14 @@ impl Keyring {
     #[pyo3(signature = (path, *, passphrase = None, key = None))]
     fn save(&self, py: Python<'_>, path: PathBuf, passphrase: Option<&str>, key: Option<&Key>) -> PyResult<()> {
         let by = protection(passphrase, key)?;
-        py.detach(|| self.ring().save(path, &by)).map_err(refused_io)
+        py.detach(|| self.ring().save(&path, &by)).map_err(|error| refused_file(&path, error))
     }
 
     #[pyo3(signature = (path, /, *, passphrase = None, key = None))]
     fn _fill(&self, py: Python<'_>, path: PathBuf, passphrase: Option<&str>, key: Option<&Key>) -> PyResult<()> {
         let by = protection(passphrase, key)?;
-        let ring = py.detach(|| veilsum_crypto::Keyring::load(path, &by)).map_err(refused_io)?;
-        *self.ring() = ring;
+        let ring = py.detach(|| veilsum_crypto::Keyring::load(&path, &by));
+        *self.ring() = ring.map_err(|error| refused_file(&path, error))?;
         Ok(())
     }
 
@@ -136,14 +136,6 @@ impl Keyring {
     }
 
     fn __reduce_ex__(&self, _protocol: i32) -> PyResult<()> {
-        Err(holds_secrets("Keyring"))
-    }
-
-    fn __copy__(&self) -> PyResult<()> {
-        Err(holds_secrets("Keyring"))
-    }
-
-    fn __deepcopy__(&self, _memo: &Bound<'_, PyAny>) -> PyResult<()> {
         Err(holds_secrets("Keyring"))
     }
 

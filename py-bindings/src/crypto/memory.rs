@@ -40,7 +40,12 @@ fn contiguous(object: &Bound<'_, PyAny>) -> PyResult<PyUntypedBuffer> {
     if object.is_instance_of::<pyo3::types::PyString>() {
         return Err(PyTypeError::new_err("text is not bytes: encode it first"));
     }
-    let buffer = PyUntypedBuffer::get(object)?;
+    let kind = || object.get_type().name().map_or_else(|_| "this".to_owned(), |name| name.to_string());
+    let buffer = PyUntypedBuffer::get(object)
+        .map_err(|_| PyTypeError::new_err(format!("a bytes-like object is required, and {} is not", kind())))?;
+    if buffer.format().to_bytes().contains(&b'O') {
+        return Err(PyTypeError::new_err("an array of objects holds references, not data: convert it first"));
+    }
     if !buffer.is_c_contiguous() {
         return Err(exception("ArgumentError", "the buffer is not contiguous: copy it first".into()));
     }

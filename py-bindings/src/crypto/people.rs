@@ -10,7 +10,7 @@ use veilsum_crypto::{Kem, MessageId, Recipient, Recipients, Role, UnixTime};
 
 use super::files::{PythonFile, RawReader, SealedWriter};
 use super::memory::{View, handed_over};
-use super::{Key, holds_secrets, protection, refused, refused_io, suite, threads, time};
+use super::{Key, Whole, holds_secrets, protection, refused, refused_file, refused_io, suite, threads, time};
 use crate::error::exception;
 
 pub(crate) type SharedIdentity = Arc<veilsum_crypto::Identity>;
@@ -143,14 +143,14 @@ impl Identity {
         context: View,
         kem: &str,
         suite: &str,
-        threads: Option<usize>,
+        threads: Option<Whole>,
     ) -> PyResult<SealedWriter> {
         let threads = self::threads(threads)?;
         let targets = targets(recipients)?;
         let to = self::recipients(&targets, kem, suite)?;
-        let identity = Arc::clone(&self.0);
+        let (identity, sink) = (Arc::clone(&self.0), PythonFile::with(py, fileobj, "write")?);
         let writer = py
-            .detach(|| veilsum_crypto::SealedWriter::start(identity, &to, PythonFile(fileobj), &context, threads))
+            .detach(|| veilsum_crypto::SealedWriter::start(identity, &to, sink, &context, threads))
             .map_err(refused_io)?;
         Ok(SealedWriter { state: Mutex::new(Some(writer)) })
     }
@@ -167,9 +167,10 @@ impl Identity {
         fileobj: Py<PyAny>,
         context: View,
         now: Option<f64>,
-        threads: Option<usize>,
+        threads: Option<Whole>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (threads, now, source) = (self::threads(threads)?, time(now)?, PythonFile(fileobj));
+        let (threads, now) = (self::threads(threads)?, time(now)?);
+        let source = PythonFile::with(py, fileobj, "read")?;
         let reader =
             py.detach(|| self.0.opening_reader(&peers.0, now, source, &context, threads)).map_err(refused_io)?;
         RawReader::of_identity(reader).buffered(py)
@@ -179,7 +180,7 @@ impl Identity {
     #[pyo3(signature = (path, *, passphrase = None, key = None))]
     fn save(&self, py: Python<'_>, path: PathBuf, passphrase: Option<&str>, key: Option<&Key>) -> PyResult<()> {
         let by = protection(passphrase, key)?;
-        py.detach(|| self.0.save(path, &by)).map_err(refused_io)
+        py.detach(|| self.0.save(&path, &by)).map_err(|error| refused_file(&path, error))
     }
 
     /// Read an identity that :meth:`save` wrote.
@@ -187,19 +188,11 @@ impl Identity {
     #[pyo3(signature = (path, *, passphrase = None, key = None))]
     fn load(py: Python<'_>, path: PathBuf, passphrase: Option<&str>, key: Option<&Key>) -> PyResult<Self> {
         let by = protection(passphrase, key)?;
-        let identity = py.detach(|| veilsum_crypto::Identity::load(path, &by)).map_err(refused_io)?;
-        Ok(Self(identity.into()))
+        let identity = py.detach(|| veilsum_crypto::Identity::load(&path, &by));
+        identity.map(|identity| Self(identity.into())).map_err(|error| refused_file(&path, error))
     }
 
     fn __reduce_ex__(&self, _protocol: i32) -> PyResult<()> {
-        Err(holds_secrets("Identity"))
-    }
-
-    fn __copy__(&self) -> PyResult<()> {
-        Err(holds_secrets("Identity"))
-    }
-
-    fn __deepcopy__(&self, _memo: &Bound<'_, PyAny>) -> PyResult<()> {
         Err(holds_secrets("Identity"))
     }
 
@@ -269,10 +262,18 @@ pub(crate) struct Member(veilsum_crypto::Member);
 #[pymethods]
 impl Member {
     #[new]
-    #[pyo3(signature = (peer, *, roles = Vec::new(), valid_from = 0, valid_until = u64::MAX))]
-    fn new(peer: &Peer, roles: Vec<String>, valid_from: u64, valid_until: u64) -> PyResult<Self> {
+    #[pyo3(
+        signature = (peer, *, roles = Vec::new(), valid_from = Whole(0), valid_until = Whole(u64::MAX)),
+        text_signature = "(peer, *, roles=(), valid_from=0, valid_until=18446744073709551615)"
+    )]
+    fn new(peer: &Peer, roles: Vec<String>, valid_from: Whole, valid_until: Whole) -> PyResult<Self> {
+        if valid_until.0 <= valid_from.0 {
+            let (from, until) = (valid_from.0, valid_until.0);
+            let what = format!("valid_until is {until}: it must be later than valid_from, which is {from}");
+            return Err(exception("ArgumentError", what));
+        }
         let roles = roles.iter().map(|name| Role::new(name)).collect::<Result<_, _>>().map_err(refused)?;
-        let (from, until) = (UnixTime(valid_from), UnixTime(valid_until));
+        let (from, until) = (UnixTime(valid_from.0), UnixTime(valid_until.0));
         Ok(Self(veilsum_crypto::Member { peer: peer.0.clone(), roles, from, until }))
     }
 
@@ -341,8 +342,8 @@ impl PeerSet {
 
     /// The list as bytes, signed under a number that must grow with every list.
     #[pyo3(signature = (identity, *, number))]
-    fn sign<'py>(&self, py: Python<'py>, identity: &Identity, number: u64) -> PyResult<Bound<'py, PyBytes>> {
-        let signed = self.0.sign(&identity.0, number).map_err(refused)?;
+    fn sign<'py>(&self, py: Python<'py>, identity: &Identity, number: Whole) -> PyResult<Bound<'py, PyBytes>> {
+        let signed = self.0.sign(&identity.0, number.0).map_err(refused)?;
         Ok(PyBytes::new(py, &signed))
     }
 
@@ -357,8 +358,10 @@ impl PeerSet {
     ///     who were struck off since passes.
     #[staticmethod]
     #[pyo3(signature = (signed, *, by, last = None))]
-    fn verify(py: Python<'_>, signed: View, by: &Peer, last: Option<u64>) -> PyResult<Self> {
-        py.detach(|| veilsum_crypto::PeerSet::verify(&signed, &by.0, last)).map(Self).map_err(refused)
+    fn verify(py: Python<'_>, signed: View, by: &Peer, last: Option<Whole>) -> PyResult<Self> {
+        py.detach(|| veilsum_crypto::PeerSet::verify(&signed, &by.0, last.map(|last| last.0)))
+            .map(Self)
+            .map_err(refused)
     }
 
     /// Only the members with this role.
@@ -414,24 +417,25 @@ pub(crate) struct ReplayGuard(Mutex<veilsum_crypto::ReplayGuard>);
 #[pymethods]
 impl ReplayGuard {
     #[new]
-    #[pyo3(signature = (*, senders = 10_000, messages = 1_000))]
-    fn new(senders: usize, messages: usize) -> Self {
-        Self(Mutex::new(veilsum_crypto::ReplayGuard::new(senders, messages)))
+    #[pyo3(signature = (*, senders = Whole(10_000), messages = Whole(1_000)), text_signature = "(*, senders=10000, messages=1000)")]
+    fn new(senders: Whole, messages: Whole) -> Self {
+        let most = |count: Whole| usize::try_from(count.0).unwrap_or(usize::MAX);
+        Self(Mutex::new(veilsum_crypto::ReplayGuard::new(most(senders), most(messages))))
     }
 
     /// Admit a message (its id is what ``open_once`` gives) the first time; ``Rejected`` afterwards.
     #[pyo3(signature = (sender, *, round, message))]
-    fn admit(&self, sender: &Peer, round: u64, message: View) -> PyResult<()> {
+    fn admit(&self, sender: &Peer, round: Whole, message: View) -> PyResult<()> {
         let message: [u8; 32] = (*message).try_into().map_err(|_| {
             exception("ArgumentError", "the message id has not 32 bytes: take it from open_once".into())
         })?;
         let mut guard = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        guard.admit(sender.0.id(), round, MessageId(message)).map_err(refused)
+        guard.admit(sender.0.id(), round.0, MessageId(message)).map_err(refused)
     }
 
     /// Refuse earlier rounds from now on, and forget them.
-    fn advance_to(&self, round: u64) {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).advance_to(round);
+    fn advance_to(&self, round: Whole) {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).advance_to(round.0);
     }
 }
 
@@ -447,8 +451,8 @@ impl RoundKey {
     /// A fresh key, signed by ``owner``, to be refused from ``expires`` (seconds since 1970) on.
     #[staticmethod]
     #[pyo3(signature = (owner, *, round, expires))]
-    fn generate(owner: &Identity, round: u64, expires: u64) -> PyResult<Self> {
-        let key = veilsum_crypto::RoundKey::generate(&owner.0, round, UnixTime(expires)).map_err(refused)?;
+    fn generate(owner: &Identity, round: Whole, expires: Whole) -> PyResult<Self> {
+        let key = veilsum_crypto::RoundKey::generate(&owner.0, round.0, UnixTime(expires.0)).map_err(refused)?;
         Ok(Self(Mutex::new(Some(key))))
     }
 
@@ -484,14 +488,6 @@ impl RoundKey {
         Err(holds_secrets("RoundKey"))
     }
 
-    fn __copy__(&self) -> PyResult<()> {
-        Err(holds_secrets("RoundKey"))
-    }
-
-    fn __deepcopy__(&self, _memo: &Bound<'_, PyAny>) -> PyResult<()> {
-        Err(holds_secrets("RoundKey"))
-    }
-
     fn __hash__(&self) -> PyResult<isize> {
         Err(holds_secrets("RoundKey"))
     }
@@ -521,8 +517,8 @@ impl RoundOffer {
     /// Accept the offer that ``owner`` signed for ``round`` and that has not expired.
     #[staticmethod]
     #[pyo3(signature = (offer, *, owner, round, now = None))]
-    fn verify(offer: View, owner: &Peer, round: u64, now: Option<f64>) -> PyResult<Self> {
-        veilsum_crypto::RoundOffer::verify(&offer, &owner.0, round, time(now)?).map(Self).map_err(refused)
+    fn verify(offer: View, owner: &Peer, round: Whole, now: Option<f64>) -> PyResult<Self> {
+        veilsum_crypto::RoundOffer::verify(&offer, &owner.0, round.0, time(now)?).map(Self).map_err(refused)
     }
 
     #[getter]
