@@ -49,6 +49,7 @@ mod lattice;
 mod limits;
 mod partial;
 mod plan;
+mod provenance;
 mod quantile;
 mod reading;
 mod release;

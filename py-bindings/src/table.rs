@@ -4,6 +4,7 @@ use numpy::{Element, PyArray1, PyArrayMethods, PyReadonlyArray1, PyUntypedArrayM
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyString, PyTuple};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use veilsum_dp_core::domain::Bounds;
 use veilsum_dp_core::mechanism::noiseless::is_noiseless;
@@ -279,6 +280,12 @@ impl Plan {
     #[getter]
     fn event(&self) -> Event {
         Event(self.0.event())
+    }
+
+    /// What a ledger notes about a release: public parameters, and who stated them.
+    #[getter]
+    fn provenance(&self) -> BTreeMap<String, String> {
+        self.0.provenance()
     }
 
     fn cost<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {

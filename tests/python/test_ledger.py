@@ -385,3 +385,20 @@ def test_a_key_is_needed_where_one_was_given(path: Path, tmp_path: Path) -> None
     assert refused.returncode == 1 and "mac_key" in refused.stderr and "Traceback" not in refused.stderr
     missing = subprocess.run([*command, "--mac-key", str(tmp_path / "none")], capture_output=True, text=True, check=False)
     assert missing.returncode != 0 and "Traceback" not in missing.stderr
+
+
+def test_history_says_where_parameters_came_from(path: Path) -> None:
+    ledger = Ledger.open(path, epsilon=2.0, delta=1e-6, unit="person")
+    table = {"person": np.arange(50), "days": np.arange(50) % 7.0, "site": ["a", "b"] * 25}
+    session = vs.dp.Session(
+        table, unit="person", neighbors="add-remove", epsilon=1.0, delta=1e-7, ledger=ledger, max_contributions=2
+    )
+    session.mean("days", bounds=(0, 7), epsilon=0.1)
+    session.histogram("site", keys=["a", "b"], epsilon=0.1)
+    session.histogram("site", epsilon=0.1, delta=1e-8)
+    mean, public, private = ledger.history()
+    assert mean.provenance["measure 0"].endswith("mean of days in [0, 7], stated")
+    assert mean.provenance["unit"] == "column person, stated" and mean.provenance["limits"].startswith("2 rows")
+    assert public.provenance["keys"] == "2 by site, stated"
+    assert private.provenance["keys"] == "by site, chosen by private selection"
+    assert len(mean.provenance["plan"]) == 64 and mean.version == vs.__version__

@@ -7,7 +7,7 @@ use super::plan::{Aggregate, Groups, Map, Measure, Part, Plan};
 use super::quantile::{Ranks, Target};
 use crate::Error;
 use crate::accounting::Event;
-use crate::ledger::{Ledger, Spend};
+use crate::ledger::Ledger;
 use crate::mechanism::noiseless::is_noiseless;
 use crate::mechanism::{Additive, DiscreteLaplace};
 use crate::noise::exact::Exact;
@@ -50,7 +50,7 @@ impl Plan {
     /// # Errors
     /// If the partial is of another plan or not of everyone; and those of [`Ledger::spend`]. Nothing was spent then.
     pub fn release(&self, partial: Partial, ledger: &dyn Ledger, label: &str) -> Result<Release, Error> {
-        self.release_after(partial, || ledger.spend(&Spend::new(self.event()).label(label)).map(drop))
+        self.release_after(partial, || ledger.spend(&self.spend(label)).map(drop))
     }
 
     /// [`Plan::release`] with any other way to pay: when `pay` returns, [`Plan::event`] must be on record durably.

@@ -593,7 +593,7 @@ def _same_relation(ledger: Any, neighbors: str) -> None:
 def _payment(ledger: Any, plan: _core.Plan, label: str) -> Callable[[], None]:
     if ledger is None:
         return lambda: None
-    return lambda: ledger.spend(plan.event, label=label)
+    return lambda: ledger.spend(plan.event, label=label, provenance=plan.provenance)
 
 
 _KINDS = {"sum": Sum, "mean": Mean, "variance": Variance}

@@ -87,7 +87,16 @@ def train(
         dropouts=DROPOUTS,
         noise=noise,
     )
-    ledger.spend(accounting.approximate(epsilon, delta), label=f"federated training, {ROUNDS} rounds", key="training")
+    ledger.spend(
+        accounting.approximate(epsilon, delta),
+        label=f"federated training, {ROUNDS} rounds",
+        key="training",
+        provenance={
+            "clip": f"{CLIP} a person, stated",
+            "rounds": f"{ROUNDS}, stated",
+            "sites": f"{len(sites)}, of which {CORRUPT} may be corrupt and {DROPOUTS} lost, stated",
+        },
+    )
 
     trained = Trained(weights=[np.zeros(config.dimension)], modulus_bits=config.modulus_bits)
     trained.promise = (
