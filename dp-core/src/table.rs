@@ -55,7 +55,7 @@ mod reading;
 mod release;
 mod session;
 
-pub use column::{Batch, Column, Validity, Values};
+pub use column::{Batch, Column, Holds, Validity, Values};
 pub use key::Key;
 pub use limits::Limits;
 pub use partial::{Partial, Range};

@@ -41,7 +41,7 @@ mod _core {
     use super::noiseless::{is_noiseless, noiseless_begin, noiseless_end};
 
     #[pymodule_export]
-    use super::table::{Budget, Plan, Release, Table, merge_partials};
+    use super::table::{Budget, Column, Plan, Release, Table, merge_partials};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,6 +1,8 @@
 //! Private tables: columns in, plans and releases out.
 
-use numpy::{Element, PyArray1, PyArrayMethods, PyReadonlyArray1, PyUntypedArrayMethods};
+mod arrow;
+mod columns;
+
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyString, PyTuple};
@@ -9,145 +11,16 @@ use std::sync::Arc;
 use veilsum_dp_core::domain::Bounds;
 use veilsum_dp_core::mechanism::noiseless::is_noiseless;
 use veilsum_dp_core::privacy::{Delta, Epsilon, Positive, Rational};
-use veilsum_dp_core::table::{
-    self, Aggregate, Batch, Builder, Column, Groups, Key, Limits, Measure, Range, Spec, Unit, Validity, Value, Values,
-};
+use veilsum_dp_core::table::{self, Aggregate, Batch, Builder, Groups, Key, Limits, Measure, Range, Spec, Unit, Value};
 use veilsum_dp_core::{Error, sensitivity::Neighbors};
 
 use crate::event::Event;
 use crate::{error, number};
 
+pub(crate) use columns::{Column, Table};
+
 /// Rows between two looks at Ctrl-C.
 const ROWS_AT_ONCE: usize = 1 << 22;
-
-/// Columns of one length, held by reference.
-#[pyclass(frozen, module = "veilsum._core")]
-pub(crate) struct Table {
-    rows: usize,
-    columns: Vec<(String, Stored)>,
-}
-
-/// A NumPy column: values, which slots are present, and the categories that values are positions in.
-struct Stored {
-    values: Array,
-    valid: Option<Py<PyArray1<bool>>>,
-    categories: Option<Vec<Option<Key>>>,
-}
-
-enum Array {
-    Bool(Py<PyArray1<bool>>),
-    Signed(Py<PyArray1<i64>>),
-    Unsigned(Py<PyArray1<u64>>),
-    Float(Py<PyArray1<f64>>),
-    Codes(Py<PyArray1<u32>>),
-}
-
-/// Name, values, which slots are present, and categories.
-type Given<'py> = (String, Bound<'py, PyAny>, Option<Bound<'py, PyArray1<bool>>>, Option<Vec<Bound<'py, PyAny>>>);
-
-#[pymethods]
-impl Table {
-    /// Columns as ``(name, values, valid or None, categories or None)``; values are contiguous arrays of bool, int64,
-    /// uint64, float64, or uint32 positions in the categories.
-    #[new]
-    fn new(columns: Vec<Given<'_>>) -> PyResult<Self> {
-        let mut rows = None;
-        let mut stored = Vec::with_capacity(columns.len());
-        for (name, values, valid, categories) in columns {
-            let (array, length) = Array::new(&values)?;
-            if *rows.get_or_insert(length) != length || valid.as_ref().is_some_and(|v| v.len() != length) {
-                return Err(error::core(Error::Table(format!("column {name:?} has another length than the table"))));
-            }
-            let categories = categories.map(|all| all.iter().map(optional_key).collect::<PyResult<_>>()).transpose()?;
-            stored.push((name, Stored { values: array, valid: valid.map(Bound::unbind), categories }));
-        }
-        Ok(Self { rows: rows.unwrap_or(0), columns: stored })
-    }
-
-    #[getter]
-    fn columns(&self) -> Vec<&str> {
-        self.columns.iter().map(|(name, _)| name.as_str()).collect()
-    }
-
-    /// Whether a column's type holds whole numbers or truth values alone, by name.
-    fn is_whole(&self, name: &str) -> bool {
-        let column = self.columns.iter().find(|(known, _)| known == name);
-        column
-            .is_some_and(|(_, column)| matches!(column.values, Array::Bool(_) | Array::Signed(_) | Array::Unsigned(_)))
-    }
-}
-
-impl Array {
-    fn new(values: &Bound<'_, PyAny>) -> PyResult<(Self, usize)> {
-        fn typed<'a, 'py, T: Element>(values: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, PyArray1<T>>> {
-            values.cast().ok().filter(|array| array.is_c_contiguous())
-        }
-        Ok(if let Some(v) = typed::<bool>(values) {
-            (Self::Bool(v.clone().unbind()), v.len())
-        } else if let Some(v) = typed::<i64>(values) {
-            (Self::Signed(v.clone().unbind()), v.len())
-        } else if let Some(v) = typed::<u64>(values) {
-            (Self::Unsigned(v.clone().unbind()), v.len())
-        } else if let Some(v) = typed::<f64>(values) {
-            (Self::Float(v.clone().unbind()), v.len())
-        } else if let Some(v) = typed::<u32>(values) {
-            (Self::Codes(v.clone().unbind()), v.len())
-        } else {
-            return Err(PyTypeError::new_err("a column must be one-dimensional, of numbers, truth values or texts"));
-        })
-    }
-}
-
-/// Keeps NumPy arrays readable while a batch borrows from them.
-enum Guard<'py> {
-    Bool(PyReadonlyArray1<'py, bool>),
-    Signed(PyReadonlyArray1<'py, i64>),
-    Unsigned(PyReadonlyArray1<'py, u64>),
-    Float(PyReadonlyArray1<'py, f64>),
-    Codes(PyReadonlyArray1<'py, u32>),
-}
-
-type Guarded<'py> = (Guard<'py>, Option<PyReadonlyArray1<'py, bool>>);
-
-impl Table {
-    fn guards<'py>(&self, py: Python<'py>) -> PyResult<Vec<Guarded<'py>>> {
-        fn read<'py, T: Element>(py: Python<'py>, array: &Py<PyArray1<T>>) -> PyResult<PyReadonlyArray1<'py, T>> {
-            array.bind(py).try_readonly().map_err(|_| PyTypeError::new_err("a column is being written to"))
-        }
-        let guard = |stored: &Stored| {
-            let values = match &stored.values {
-                Array::Bool(v) => Guard::Bool(read(py, v)?),
-                Array::Signed(v) => Guard::Signed(read(py, v)?),
-                Array::Unsigned(v) => Guard::Unsigned(read(py, v)?),
-                Array::Float(v) => Guard::Float(read(py, v)?),
-                Array::Codes(v) => Guard::Codes(read(py, v)?),
-            };
-            Ok((values, stored.valid.as_ref().map(|v| read(py, v)).transpose()?))
-        };
-        self.columns.iter().map(|(_, stored)| guard(stored)).collect()
-    }
-
-    fn batch<'a>(&'a self, guards: &'a [Guarded<'_>]) -> PyResult<Batch<'a>> {
-        let mut columns = Vec::with_capacity(self.columns.len());
-        for ((name, stored), (values, valid)) in self.columns.iter().zip(guards) {
-            let values = match values {
-                Guard::Bool(v) => Values::Bool(v.as_slice()?.into()),
-                Guard::Signed(v) => Values::Signed(v.as_slice()?.into()),
-                Guard::Unsigned(v) => Values::Unsigned(v.as_slice()?.into()),
-                Guard::Float(v) => Values::Float(v.as_slice()?.into()),
-                Guard::Codes(v) => Values::Coded(v.as_slice()?.into(), stored.categories.clone().unwrap_or_default()),
-            };
-            let column = match valid {
-                None => Column::new(values),
-                Some(valid) => {
-                    Column::with_validity(values, Validity::Bytes(valid.as_slice()?.into())).map_err(error::core)?
-                }
-            };
-            columns.push((name.as_str(), column));
-        }
-        Batch::new(self.rows, columns).map_err(error::core)
-    }
-}
 
 /// A key as Python holds it; missing values are an error.
 fn key(value: &Bound<'_, PyAny>) -> PyResult<Key> {
@@ -297,8 +170,8 @@ impl Plan {
         number::fraction(py, self.0.spec().measures.get(measure).ok_or_else(nothing)?.epsilon.rational())
     }
 
-    fn scale(&self, measure: usize) -> Option<f64> {
-        self.0.scale(measure)
+    fn scale(&self, measure: usize) -> PyResult<f64> {
+        self.0.scale(measure).ok_or_else(nothing)
     }
 
     /// JSON: for each measure its epsilon, scale and the error that noise exceeds with probability 5 %.
@@ -317,27 +190,49 @@ impl Plan {
         }
     }
 
-    /// The exact sums over some tables: raw data. ``part``: (index, count) of the people owned.
+    /// What the plan reads, as (column, role); a role is "person", "key" or "number".
+    #[getter]
+    fn needs(&self) -> Vec<(&str, &str)> {
+        let named = |(name, role)| {
+            let role = match role {
+                columns::Role::Person => "person",
+                columns::Role::Key { .. } => "key",
+                columns::Role::Number => "number",
+            };
+            (name, role)
+        };
+        columns::needs(&self.0).into_iter().map(named).collect()
+    }
+
+    /// The exact sums over a table, or over a stream of tables (anything with ``__arrow_c_stream__``), which is read
+    /// once and not kept: raw data. ``part``: (index, count) of the people owned. ``untyped``: binary columns are the
+    /// fields of a text file.
+    #[pyo3(signature = (source, part, threads, untyped=false))]
     fn partial<'py>(
         &self,
         py: Python<'py>,
-        table: &Table,
+        source: &Bound<'py, PyAny>,
         part: (u32, u32),
         threads: usize,
+        untyped: bool,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let range = Range::part(part.0, part.1).map_err(error::core)?;
-        let guards = table.guards(py)?;
-        let batch = table.batch(&guards)?;
         let mut builder = Builder::new(&self.0, range, threads);
-        let mut from = 0;
-        loop {
-            let to = table.rows.min(from + ROWS_AT_ONCE);
-            py.detach(|| builder.push_rows(&batch, from..to)).map_err(error::core)?;
-            if to == table.rows {
-                break;
+        let push = |batch: &Batch<'_>| {
+            let mut from = 0;
+            loop {
+                let to = batch.rows().min(from + ROWS_AT_ONCE);
+                py.detach(|| builder.push_rows(batch, from..to)).map_err(error::core)?;
+                py.check_signals()?;
+                if to == batch.rows() {
+                    return Ok(());
+                }
+                from = to;
             }
-            py.check_signals()?;
-            from = to;
+        };
+        match source.cast::<Table>() {
+            Ok(table) => table.get().read(py, &self.0, push)?,
+            Err(_) => arrow::read(source, &self.0, untyped, push)?,
         }
         let bytes = py.detach(|| builder.finish().to_bytes());
         Ok(PyBytes::new(py, &bytes))
@@ -521,12 +416,12 @@ impl Release {
         self.0.interval(measure, group, confidence).map_err(error::core)
     }
 
-    fn scale(&self, measure: usize) -> Option<f64> {
-        self.0.scale(measure)
+    fn scale(&self, measure: usize) -> PyResult<f64> {
+        self.0.scale(measure).ok_or_else(nothing)
     }
 
-    fn grid(&self, measure: usize) -> Option<f64> {
-        self.0.grid(measure)
+    fn grid(&self, measure: usize) -> PyResult<f64> {
+        self.0.grid(measure).ok_or_else(nothing)
     }
 
     fn event(&self, measure: usize) -> Event {

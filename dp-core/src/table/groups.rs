@@ -1,6 +1,6 @@
 //! Which group a row belongs to: keys read once per row and turned into small numbers.
 
-use super::column::{Column, Values};
+use super::column::{Column, Holds, Values, decimal_key};
 use super::key::Key;
 use super::plan::Groups;
 use crate::Error;
@@ -130,6 +130,9 @@ impl GroupReader<'_, '_> {
                         Err(_) => part.of_key(&Key::Int(v[row].into()), open),
                     },
                     Values::Float(v) => Key::from_f64(v[row]).map_or(NONE, |key| part.of_key(&key, open)),
+                    Values::Decimal(v, scale) => {
+                        decimal_key(v[row], *scale).map_or(NONE, |key| part.of_key(&key, open))
+                    }
                     Values::Text(v) => part.of_text(v[row], open),
                     Values::Coded(codes, keys) => {
                         let code = codes[row] as usize;
@@ -238,11 +241,17 @@ impl PartIndex {
 
     /// Public keys of a type that the column cannot hold are a mistake, not an empty result.
     fn check(&self, column: &Column<'_>, name: &str, open: bool) -> Result<(), Error> {
-        let (numbers, texts) = column.holds();
-        let fits = |key: &Key| if matches!(key, Key::Text(_)) { texts } else { numbers };
+        let fits = |key: &Key| match column.holds() {
+            Holds::Numbers => !matches!(key, Key::Text(_)),
+            Holds::Texts => matches!(key, Key::Text(_)),
+            Holds::Anything => true,
+        };
         if !open && !self.keys.iter().all(fits) {
-            let (holds, has) = if texts { ("texts", "a number") } else { ("numbers", "a text") };
-            return Err(Error::Table(format!("column {name:?} holds {holds}, but {has} is among the keys")));
+            let has = if column.holds() == Holds::Texts { "a number" } else { "a text" };
+            return Err(Error::Table(format!(
+                "column {name:?} holds {}, but {has} is among the keys",
+                column.described()
+            )));
         }
         Ok(())
     }

@@ -71,11 +71,6 @@ impl Selection {
         let coin = u128::from(exact.word()) << 64 | u128::from(exact.word());
         usize::try_from(people).ok().and_then(|n| self.keep.get(n)).is_none_or(|p| coin < *p)
     }
-
-    /// Least number of people with whom a key is kept with probability 1/2: what to expect, before any data.
-    pub(super) fn typical(&self) -> u64 {
-        self.keep.partition_point(|p| *p < 1 << 127) as u64
-    }
 }
 
 /// A number not above x 2^bits, and less than one below it.

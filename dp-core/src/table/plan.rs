@@ -96,7 +96,9 @@ pub enum Aggregate {
 }
 
 impl Aggregate {
-    pub(super) fn column(&self) -> Option<&str> {
+    /// The column of values, where there are values.
+    #[must_use]
+    pub fn column(&self) -> Option<&str> {
         match self {
             Self::Rows | Self::People => None,
             Self::Sum { column, .. }

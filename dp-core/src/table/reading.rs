@@ -2,7 +2,7 @@
 
 use super::accumulate::Accumulator;
 use super::bounding::{Bounder, Hashes, Piece, Rows};
-use super::column::{Batch, Column, Values};
+use super::column::{Batch, Column, Values, whole_decimal};
 use super::groups::GroupIndex;
 use super::key::{Key, write_int, write_text};
 use super::partial::{Partial, Range};
@@ -37,7 +37,15 @@ enum People {
     Signed,
     Unsigned,
     Float,
+    Decimal,
     Texts,
+}
+
+impl People {
+    /// Whether people are told apart by two keyed hashes rather than by 64 bits of their own.
+    fn are_wide(self) -> bool {
+        matches!(self, Self::Decimal | Self::Texts)
+    }
 }
 
 /// What one thread has read.
@@ -47,8 +55,8 @@ struct Worker {
     store: Store,
 }
 
-/// Rows by person: whole numbers and floats identify themselves in 64 bits; texts and categories by two keyed 64-bit
-/// hashes, under which two people are mistaken for one with probability below n^2 / 2^129.
+/// Rows by person: whole numbers and floats identify themselves in 64 bits; texts, categories and decimals by two keyed
+/// 64-bit hashes, under which two people are mistaken for one with probability below n^2 / 2^129.
 #[derive(Debug)]
 enum Store {
     Empty,
@@ -152,6 +160,7 @@ impl People {
             Values::Signed(_) => Self::Signed,
             Values::Unsigned(_) => Self::Unsigned,
             Values::Float(_) => Self::Float,
+            Values::Decimal(..) => Self::Decimal,
             Values::Text(_) | Values::Coded(..) => Self::Texts,
         }
     }
@@ -184,7 +193,7 @@ impl Worker {
         if let Store::Empty = self.store {
             self.store = match source.person.map(People::of) {
                 None => Store::Counted(Accumulator::new(source.plan, 0)),
-                Some(People::Texts) => Store::Wide(vec![Rows::default(); BUCKETS]),
+                Some(people) if people.are_wide() => Store::Wide(vec![Rows::default(); BUCKETS]),
                 Some(_) => Store::Narrow(vec![Rows::default(); BUCKETS]),
             };
         }
@@ -265,6 +274,18 @@ fn wide(
             write_text(texts[row].as_bytes(), canonical);
             Some(hashes.wide(canonical))
         }
+        Values::Decimal(units, scale) => {
+            canonical.clear();
+            match whole_decimal(units[row], *scale) {
+                (whole, 0) => write_int(whole, canonical),
+                (units, scale) => {
+                    // A tag that no key has.
+                    canonical.extend([4, scale]);
+                    canonical.extend(units.to_le_bytes());
+                }
+            }
+            Some(hashes.wide(canonical))
+        }
         _ => None,
     }
 }
@@ -306,7 +327,7 @@ fn narrow(column: &Column<'_>, row: usize, canonical: &mut Vec<u8>) -> Option<u6
                 return Some(v[row].to_bits());
             }
         },
-        Values::Text(_) | Values::Coded(..) => return None,
+        Values::Decimal(..) | Values::Text(_) | Values::Coded(..) => return None,
     };
     write_int(int, canonical);
     Some(id)

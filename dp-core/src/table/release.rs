@@ -3,7 +3,7 @@
 use super::interval;
 use super::key::Key;
 use super::partial::{GroupState, Partial};
-use super::plan::{Aggregate, Groups, Map, Measure, Part, Plan};
+use super::plan::{Aggregate, Map, Measure, Part, Plan};
 use super::quantile::{Ranks, Target};
 use crate::Error;
 use crate::accounting::Event;
@@ -349,13 +349,5 @@ impl Plan {
                 at.iter().map(rows).fold(0.0, f64::max)
             }
         })
-    }
-
-    /// Whether keys are chosen privately, and the number of people with whom one is named half of the time.
-    #[must_use]
-    pub fn typical_people(&self) -> Option<u64> {
-        matches!(self.spec().groups, Groups::Private { .. })
-            .then(|| self.layout().selection.as_ref())?
-            .map(|s| s.typical())
     }
 }

@@ -28,6 +28,9 @@ __all__ = [
     "merge",
 ]
 
+#: Bytes that the rows of a file may take while they are bounded.
+_MEMORY = 1 << 30
+
 Number = float | Fraction | Decimal
 Bounds = tuple[float, float]
 
@@ -461,20 +464,27 @@ class Plan:
         """
         return {entry.pop("name"): entry for entry in json.loads(self._core.forecast(rows))}
 
-    def partial(self, table: Any, *, part: tuple[int, int] = (0, 1), threads: int | None = None) -> bytes:
+    def partial(
+        self, table: Any, *, part: tuple[int, int] = (0, 1), threads: int | None = None, memory: int = _MEMORY
+    ) -> bytes:
         """The exact sums over a table, without noise: **raw data**. Seal them in transit, never log them.
 
         Parameters
         ----------
         table
-            A data frame or anything that :class:`Session` takes.
+            A data frame or anything that :class:`Session` takes. An Arrow stream is read once and not kept.
         part : (int, int)
             ``(i, n)``: this worker owns the i-th of n equal parts of all people, by keyed hash, and drops the rows of
             others. Give every worker that can see a person's rows all of them, and its own part.
         threads : int, optional
             Threads to use; all processors by default. The result does not depend on it.
+        memory : int
+            For files: bytes that rows may take while they are bounded. A file with more is read several times, each
+            time for a part of all people; the result does not depend on it.
         """
-        return self._core.partial(_columns.table(table), part, _threads(threads))
+        if isinstance(memory, bool) or not hasattr(memory, "__index__") or memory < 1 << 20:
+            raise ArgumentError(f"memory is {memory!r:.64}: it must be a whole number of bytes, at least 2^20")
+        return _columns.table(table, once=True).partial(self._core, part, _threads(threads), memory)
 
     def release(self, partial: bytes, ledger: Any) -> TableRelease:
         """Pay, add noise once, and publish. Run it on the driver alone.
@@ -669,8 +679,9 @@ class Session:
     Parameters
     ----------
     table
-        A pandas, polars or pyarrow table, a DuckDB relation, a dictionary of arrays or lists, or anything with
-        ``__arrow_c_stream__``. Its columns are held by reference.
+        A pandas, polars or pyarrow table, a DuckDB relation, a dictionary of arrays or lists, anything with
+        ``__arrow_c_stream__``, or the path of a Parquet or CSV file. Columns are held by reference; a file is read again for
+        every question, in pieces.
     unit : str or veilsum.dp.ROW
         Whose privacy it is: the column that tells people apart, or each row for itself. Rows without a person belong
         to nobody and are dropped.
@@ -733,8 +744,8 @@ class Session:
         self._budget = _core.SessionBudget(epsilon, delta)
         self._table = _columns.table(table)
         self._seed = os.urandom(16)
-        if column is not None and column not in self._table.columns:
-            raise ArgumentError(f"the table has no column {column!r}: it has {self._table.columns}")
+        if column is not None:
+            self._table.check(column)
 
     @property
     def spent(self) -> Amount:
@@ -865,7 +876,7 @@ class Session:
             seed=self._seed,
         )
         self._budget.covers(plan._core)
-        partial = plan._core.partial(self._table, (0, 1), _threads(None))
+        partial = self._table.partial(plan._core, (0, 1), _threads(None), _MEMORY)
         label = aggregate._kind + (f" {aggregate.column}" if isinstance(aggregate, Sum) else "")
         label += f" by {by if isinstance(by, str) else ', '.join(by)}" if by is not None else ""
         released = plan._core.release(partial, self._budget, _payment(self._ledger, plan._core, label))
