@@ -36,6 +36,8 @@ struct Level {
     starts: Vec<u64>,
     /// floor(2^P f) at the left edge of each column and of the next level's first.
     edges: Vec<IBig>,
+    /// Rows of each column that lie under the shape as a whole, or a few less.
+    sure: Vec<u64>,
 }
 
 enum Shape {
@@ -122,8 +124,22 @@ impl Replay {
         let rows = (1..2 * slots).collect::<Vec<_>>().partition_point(|rows| fits(*rows)) as u64;
         let starts = replay.starts(0, &IBig::from(rows), &edges);
         edges.truncate(starts.len());
-        replay.levels.borrow_mut().push(Level { first_column: 0, rows: rows.into(), starts, edges });
+        let top = replay.level_of(0, rows.into(), starts, edges);
+        replay.levels.borrow_mut().push(top);
         replay
+    }
+
+    fn level_of(&self, first_column: u64, rows: IBig, starts: Vec<u64>, edges: Vec<IBig>) -> Level {
+        // The lowest point of a column is its right end; in a narrow cover it has one cell, and the two zeros share theirs.
+        let lowest = if self.is_narrow() { &edges[..] } else { &edges[1..] };
+        let sure = lowest.iter().enumerate().map(|(i, edge)| {
+            let shared = usize::from(self.is_narrow() && first_column == 0 && i == 0);
+            // Edges are right to 2^11 units or so.
+            let rows = ((edge - (IBig::ONE << 20)) * &rows) >> (P + shared);
+            rows.try_into().unwrap_or(0)
+        });
+        let sure = sure.take(starts.len() - 1).collect();
+        Level { first_column, rows, starts, edges, sure }
     }
 
     fn is_narrow(&self) -> bool {
@@ -187,7 +203,8 @@ impl Replay {
             }
             let starts = self.starts(first_column, &rows, &edges);
             assert!(starts[starts.len() - 1] < 1 << self.slot_bits, "the next level fits");
-            self.levels.borrow_mut().push(Level { first_column, rows, starts, edges });
+            let level = self.level_of(first_column, rows, starts, edges);
+            self.levels.borrow_mut().push(level);
         }
         self.levels.borrow()[depth].clone()
     }
@@ -227,11 +244,9 @@ impl Replay {
                 let cell = ((level.first_column + column as u64) << self.column_bits) + offset;
                 let point = Point { negative, cell, fraction, attempt };
                 let twice = !self.is_narrow() && self.fraction_bits == 0 && cell == 0 && negative;
-                // Under the value at the column's right end the whole row is under the shape.
-                let sure = depth == 0 && !self.is_narrow() && {
-                    IBig::from(row + 1) << P <= (&level.edges[column + 1] - IBig::ONE * 1000) * &level.rows
-                };
-                if !twice && (sure || self.is_under(words, i, &point, row, height, height_bits, &level.rows)) {
+                let here = self.is_narrow().then(|| &level.edges[column]);
+                let mut is_under = || self.is_under(words, i, &point, row, height, height_bits, &level.rows, here);
+                if !twice && (row < level.sure[column] || is_under()) {
                     return point;
                 }
                 depth = 0;
@@ -252,6 +267,7 @@ impl Replay {
         height: u64,
         height_bits: u32,
         rows: &IBig,
+        here: Option<&IBig>,
     ) -> bool {
         let (mut y, mut y_bits) =
             (IBig::from(u128::from(row) << height_bits | u128::from(height)), height_bits as usize);
@@ -265,7 +281,8 @@ impl Replay {
             }
         }
         let t = RBig::from_parts((IBig::from(at.cell) << u_bits) + u, UBig::ONE << u_bits);
-        let mut f = self.shape.at(&t);
+        // (The cells of narrow covers are columns, and known.)
+        let mut f = here.map_or_else(|| self.shape.at(&t), IBig::clone);
         if self.is_narrow() && at.cell == 0 {
             f >>= 1;
         }
@@ -292,20 +309,35 @@ impl Replay {
             u = (u << 64) + IBig::from(words.extra(i, point.attempt, m)[0]);
             bits += 64;
         }
-        let unit = RBig::from_parts(IBig::ONE, UBig::ONE << bits);
-        let x = RBig::try_from(x).expect("finite") * power_of_two(-grid);
-        let half = RBig::from_parts(IBig::ONE, UBig::from(2u32));
+        // Everything over 2^common, a power of two that holds Z, x and one half.
+        let (mantissa, exponent) = decode(x);
+        let exponent = exponent - grid;
+        let common = bits.max(usize::try_from(-exponent).unwrap_or(0));
+        let x = mantissa << usize::try_from(exponent + common as i64).expect("as chosen");
         let ends = [u.clone(), u + IBig::ONE].map(|u| {
-            let z = RBig::from(u) * &unit;
-            (&x + if point.negative { -z } else { z } + &half).floor()
+            let z = u << (common - bits);
+            (&x + if point.negative { -z } else { z } + (IBig::ONE << (common - 1))) >> common
         });
         assert_eq!(ends[0], ends[1], "undecided");
         nearest(&ends[0], grid)
     }
 }
 
+/// A finite f64 as a whole number times a power of two.
+fn decode(x: f64) -> (IBig, i64) {
+    let magnitude = x.abs().to_bits();
+    let (exponent, fraction) = (magnitude >> 52, magnitude & ((1 << 52) - 1));
+    let mantissa = IBig::from(if exponent == 0 { fraction } else { fraction | 1 << 52 });
+    (if x < 0.0 { -mantissa } else { mantissa }, exponent.max(1) as i64 - 1075)
+}
+
 /// j 2^grid as the nearest f64, ties to even, by comparing with both neighbours.
 fn nearest(j: &IBig, grid: i64) -> f64 {
+    if let Ok(j) = i64::try_from(j.clone())
+        && j.unsigned_abs() <= 1 << 53
+    {
+        return j as f64 * f64::powi(2.0, grid as i32);
+    }
     let exact = RBig::from(j.clone()) * power_of_two(grid);
     if exact == RBig::ZERO {
         return 0.0;
@@ -451,8 +483,15 @@ fn ratio(text: &str) -> RBig {
     text.parse().expect("valid")
 }
 
+/// In long runs, what has been compared so far.
+fn report(law: &str, scale: &str, each: u64) {
+    if std::env::var_os("VEILSUM_DEEP").is_some() {
+        println!("{law}, scale {scale}: {each} samples and all short prefixes agree");
+    }
+}
+
 /// A law with its scale as text, and its replay.
-fn compare_integers(scales: &[&str], fill: impl Fn(&str, u64, &mut [i64]), replay: impl Fn(RBig) -> Replay) {
+fn compare_integers(law: &str, scales: &[&str], fill: impl Fn(&str, u64, &mut [i64]), replay: impl Fn(RBig) -> Replay) {
     let each = draws() / scales.len() as u64 + 1;
     for scale in scales {
         let replay = replay(ratio(scale));
@@ -479,6 +518,7 @@ fn compare_integers(scales: &[&str], fill: impl Fn(&str, u64, &mut [i64]), repla
                 }
             }
         }
+        report(law, scale, each);
     }
 }
 
@@ -487,7 +527,7 @@ fn discrete_laplace() {
     let fill = |s: &str, first, out: &mut [i64]| {
         DiscreteLaplace::new(&positive(s)).expect("in range").fill_with_key(&KEY, first, out)
     };
-    compare_integers(&SCALES, fill, |scale| Replay::integers(Shape::Laplace { scale }));
+    compare_integers("discrete Laplace", &SCALES, fill, |scale| Replay::integers(Shape::Laplace { scale }));
 }
 
 #[test]
@@ -495,7 +535,7 @@ fn discrete_gaussian() {
     let fill = |s: &str, first, out: &mut [i64]| {
         DiscreteGaussian::new(&positive(s)).expect("in range").fill_with_key(&KEY, first, out)
     };
-    compare_integers(&SCALES, fill, |sigma| Replay::integers(Shape::Gaussian { sigma }));
+    compare_integers("discrete Gaussian", &SCALES, fill, |sigma| Replay::integers(Shape::Gaussian { sigma }));
 }
 
 #[test]
@@ -504,7 +544,7 @@ fn skellam() {
         |s: &str, first, out: &mut [i64]| Skellam::new(&positive(s)).expect("in range").fill_with_key(&KEY, first, out);
     let mut scales = SCALES.to_vec();
     scales.push("33001/2");
-    compare_integers(&scales, fill, |variance| {
+    compare_integers("Skellam", &scales, fill, |variance| {
         let values = bessel(&variance);
         Replay::integers(Shape::Skellam { variance, values })
     });
@@ -543,6 +583,7 @@ fn inputs(n: usize, grid: i32) -> Vec<f64> {
 }
 
 fn compare_reals(
+    law: &str,
     add: impl Fn(&str, u64, &[f64], &mut [f64]) -> i32,
     fill: impl Fn(&str, u64, &mut [f64]),
     shape: impl Fn(RBig) -> Shape,
@@ -580,6 +621,7 @@ fn compare_reals(
                 );
             }
         }
+        report(law, scale, each);
     }
 }
 
@@ -590,7 +632,12 @@ fn laplace() {
         law(s).add_with_key(&KEY, first, x, out);
         law(s).grid_exponent()
     };
-    compare_reals(add, |s, first, out| law(s).fill_with_key(&KEY, first, out), |scale| Shape::Laplace { scale });
+    compare_reals(
+        "Laplace",
+        add,
+        |s, first, out| law(s).fill_with_key(&KEY, first, out),
+        |scale| Shape::Laplace { scale },
+    );
 }
 
 #[test]
@@ -600,7 +647,12 @@ fn gaussian() {
         law(s).add_with_key(&KEY, first, x, out);
         law(s).grid_exponent()
     };
-    compare_reals(add, |s, first, out| law(s).fill_with_key(&KEY, first, out), |sigma| Shape::Gaussian { sigma });
+    compare_reals(
+        "Gaussian",
+        add,
+        |s, first, out| law(s).fill_with_key(&KEY, first, out),
+        |sigma| Shape::Gaussian { sigma },
+    );
 }
 
 /// The deeper levels are reached once in 2^14 samples at the top and hardly ever below: walk them by hand.
