@@ -40,6 +40,7 @@ mod words;
 
 pub use gaussian::{DiscreteGaussian, Gaussian};
 pub use laplace::{DiscreteLaplace, Laplace};
+pub(crate) use real::finite;
 pub use skellam::Skellam;
 #[cfg(feature = "testing")]
 pub use tables::{Boundary, LevelTable, TableSlot, Tables};
@@ -104,6 +105,11 @@ macro_rules! real_law {
             /// Lengths that differ, a NaN or an infinity are errors, before any noise is drawn.
             pub fn add(&self, x: &[f64], out: &mut [f64]) -> Result<(), Error> {
                 self.0.add(x, out)
+            }
+
+            /// [`Self::add`] in place, for values that the caller has found finite.
+            pub(crate) fn add_in_place_finite(&self, values: &mut [f64]) -> Result<(), Error> {
+                self.0.add_in_place(values)
             }
 
             /// [`Self::add`] for one number.

@@ -41,8 +41,9 @@ pub trait Additive {
 
 /// Float noise as `release` needs it.
 pub(super) trait Floats {
-    fn add_one(&self, value: f64) -> Result<f64, Error>;
     fn add(&self, values: &[f64], out: &mut [f64]) -> Result<(), Error>;
+    /// Adds noise to values that were found finite.
+    fn add_in_place(&self, values: &mut [f64]) -> Result<(), Error>;
     fn fill(&self, out: &mut [f64]) -> Result<(), Error>;
     fn grid_exponent(&self) -> i32;
 }
@@ -52,30 +53,29 @@ pub(super) trait Integers {
     fn fill(&self, out: &mut [i64]) -> Result<(), Error>;
 }
 
-/// Numbers are released in batches of this many, with noise and key of their own.
-const BATCH: usize = 1 << 14;
+/// Integers are released in batches of this many, with noise and key of their own.
+const BATCH: usize = 1 << 15;
 
-pub(super) fn release_floats(noise: &impl Floats, values: &mut [f64]) -> Result<(), Error> {
-    // Not `any`, which stops early: a whole pass is faster, and its time does not tell where the NaN is.
-    if !values.iter().fold(true, |finite, x| finite & x.is_finite()) {
-        return Err(Error::NotFinite);
-    }
+pub(super) fn release_floats(law: &impl Floats, values: &mut [f64]) -> Result<(), Error> {
+    noise::finite(values)?;
     if is_noiseless() {
-        let grid = power_of_two(noise.grid_exponent());
+        let grid = power_of_two(law.grid_exponent());
         values.iter_mut().for_each(|x| *x = to_grid(*x, grid));
         return Ok(());
     }
-    if let [value] = values {
-        *value = noise.add_one(*value)?;
-        return Ok(());
+    law.add_in_place(values)
+}
+
+/// Releases of `values` in fresh memory, without a copy of them.
+pub(super) fn release_floats_apart(law: &impl Floats, values: &[f64]) -> Result<Vec<f64>, Error> {
+    let mut out = vec![0.0; values.len()];
+    if is_noiseless() {
+        out.copy_from_slice(values);
+        release_floats(law, &mut out)?;
+    } else {
+        law.add(values, &mut out)?;
     }
-    let mut exact = vec![0.0; values.len().min(BATCH)];
-    for batch in values.chunks_mut(BATCH) {
-        let exact = &mut exact[..batch.len()];
-        exact.copy_from_slice(batch);
-        noise.add(exact, batch)?;
-    }
-    Ok(())
+    Ok(out)
 }
 
 pub(super) fn sample_floats(noise: &impl Floats, out: &mut [f64]) -> Result<(), Error> {
@@ -148,11 +148,11 @@ fn to_grid(x: f64, grid: f64) -> f64 {
 macro_rules! laws {
     ($($law:ty),*; $($integer:ty),*) => {
         $(impl Floats for $law {
-            fn add_one(&self, value: f64) -> Result<f64, Error> {
-                self.add_one(value)
-            }
             fn add(&self, values: &[f64], out: &mut [f64]) -> Result<(), Error> {
                 self.add(values, out)
+            }
+            fn add_in_place(&self, values: &mut [f64]) -> Result<(), Error> {
+                self.add_in_place_finite(values)
             }
             fn fill(&self, out: &mut [f64]) -> Result<(), Error> {
                 self.fill(out)
@@ -179,9 +179,7 @@ macro_rules! floats {
             type Output = Vec<f64>;
 
             fn release(&self, input: &[f64]) -> Result<Vec<f64>, Error> {
-                let mut values = input.to_vec();
-                self.release_in_place(&mut values)?;
-                Ok(values)
+                additive::release_floats_apart(&self.noise, input)
             }
 
             fn event(&self) -> Event {

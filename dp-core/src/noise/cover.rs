@@ -93,7 +93,14 @@ pub(crate) struct Split {
     negative: bool,
     offset: u64,
     fraction: u64,
-    height: u64,
+    pub(crate) height: u64,
+}
+
+impl Split {
+    /// How far into the column, in units of the fraction's last bit.
+    pub(crate) fn inside(&self, format: Format) -> u64 {
+        self.offset << format.fraction_bits | self.fraction
+    }
 }
 
 /// Real laws have a grid of 2^-30 of the scale's leading power of two, columns of 2^25 cells, and so many bits of fraction
@@ -206,7 +213,7 @@ impl Cover {
         match &self.top {
             Top::Narrow { .. } => self.top.near_narrow(column, more()),
             Top::Wide { band, .. } => {
-                let (over, unit) = self.top.over(self.format, column, row, split);
+                let (over, unit) = self.top.over(self.format, column, row, split.inside(self.format), split.height);
                 decide(over + 0.5 * unit, band + unit)
                     .or_else(|| decide(over + more() as f64 * power(-64) * unit, *band))
             }

@@ -46,11 +46,17 @@ impl Reals {
         if x.len() != out.len() {
             return Err(Error::out_of_range("out", out.len(), "as long as x"));
         }
-        if !x.iter().all(|x| x.is_finite()) {
-            return Err(Error::NotFinite);
-        }
+        finite(x)?;
         for (x, out) in x.chunks(SEGMENT).zip(out.chunks_mut(SEGMENT)) {
             self.add_keyed(&Key::fresh()?, 0, x, out);
+        }
+        Ok(())
+    }
+
+    /// Replaces each value, which the caller has found finite.
+    pub(crate) fn add_in_place(&self, values: &mut [f64]) -> Result<(), Error> {
+        for values in values.chunks_mut(SEGMENT) {
+            self.cover.run(&Key::fresh()?, 0, values, &Rounded { laws: self, x: Source::InPlace });
         }
         Ok(())
     }
@@ -62,11 +68,11 @@ impl Reals {
     }
 
     pub(crate) fn fill_keyed(&self, key: &Key, first: u64, out: &mut [f64]) {
-        self.cover.run(key, first, out, &Rounded { laws: self, x: None });
+        self.cover.run(key, first, out, &Rounded { laws: self, x: Source::Zeros });
     }
 
     pub(crate) fn add_keyed(&self, key: &Key, first: u64, x: &[f64], out: &mut [f64]) {
-        self.cover.run(key, first, out, &Rounded { laws: self, x: Some(x) });
+        self.cover.run(key, first, out, &Rounded { laws: self, x: Source::Apart(x) });
     }
 
     /// The multiple of the grid that is nearest to x + Z, in big integers and as many more bits of Z as it takes.
@@ -107,25 +113,50 @@ impl Reals {
     }
 }
 
-/// Points as reals, added to `x` (or to zeros) and rounded.
-struct Rounded<'a> {
-    laws: &'a Reals,
-    x: Option<&'a [f64]>,
+/// Refuses NaN and infinity.
+pub(crate) fn finite(x: &[f64]) -> Result<(), Error> {
+    // Not `all`, which stops early: a whole pass is faster, and its time does not tell where the NaN is.
+    if x.iter().fold(true, |finite, x| finite & x.is_finite()) { Ok(()) } else { Err(Error::NotFinite) }
 }
 
-/// As many zeros as a pass may want.
-static ZEROS: [f64; 2048] = [0.0; 2048];
+/// Points as reals, added to x and rounded.
+struct Rounded<'a> {
+    laws: &'a Reals,
+    x: Source<'a>,
+}
+
+/// Where x is.
+enum Source<'a> {
+    Zeros,
+    Apart(&'a [f64]),
+    /// In the output.
+    InPlace,
+}
 
 impl Sink for Rounded<'_> {
     type Item = f64;
 
-    fn pass(&self, top: &Top, blocks: &[Block<Aes256>], at: usize, out: &mut [f64], flags: &mut [u8]) {
-        let x = self.x.map_or(&ZEROS[..out.len()], |x| &x[at..at + out.len()]);
-        top.reals(blocks, self.laws.factors, x, out, flags);
+    fn load(&self, at: usize, x: &mut [f64], out: &[f64]) {
+        match self.x {
+            Source::Zeros => {}
+            Source::Apart(all) => x.copy_from_slice(&all[at..at + x.len()]),
+            Source::InPlace => x.copy_from_slice(out),
+        }
     }
 
-    fn place(&self, point: Point, chunk: &Chunk, index: usize, at: usize) -> f64 {
-        let x = self.x.map_or(0.0, |x| x[at]);
+    fn pass(
+        &self,
+        top: &Top,
+        blocks: &[Block<Aes256>],
+        x: &[f64],
+        entries: &mut [u16],
+        out: &mut [f64],
+        flags: &mut [u8],
+    ) {
+        top.reals(blocks, self.laws.factors, x, entries, out, flags);
+    }
+
+    fn place(&self, point: Point, chunk: &Chunk, index: usize, x: f64) -> f64 {
         let (sum, is_unsure) = self.laws.factors.add(x, point);
         if is_unsure { self.laws.round(x, point, chunk, index) } else { sum }
     }

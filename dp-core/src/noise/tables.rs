@@ -96,7 +96,8 @@ impl Tables {
     pub fn boundary(&self, word: u64) -> Option<Boundary> {
         let Top::Wide { band, .. } = &self.0.top else { return None };
         let TableSlot::Rectangle { column, row, .. } = self.slot(self.0.format.slot(word)) else { return None };
-        let (over, unit) = self.0.top.over(self.0.format, column as usize, row, &self.0.format.split(word));
+        let (format, split) = (self.0.format, self.0.format.split(word));
+        let (over, unit) = self.0.top.over(format, column as usize, row, split.inside(format), split.height);
         Some(Boundary { over, unit, band: *band })
     }
 }

@@ -14,6 +14,9 @@ use zeroize::Zeroize;
 /// Samples served by one chunk key.
 pub(crate) const CHUNK: usize = 1 << 14;
 
+/// Blocks that the widest instructions encrypt together.
+const TOGETHER: usize = 64;
+
 /// What a chunk key is for. The numbers are part of the map.
 #[derive(Clone, Copy)]
 pub(crate) enum Domain {
@@ -54,8 +57,16 @@ impl Chunk {
     }
 
     /// Encrypts addresses made by [`extra_address`], all at once.
-    pub(crate) fn extras(&self, addresses: &mut [Block<Aes256>]) {
+    pub(crate) fn extras(&self, addresses: &mut Vec<Block<Aes256>>) {
+        // Repeated addresses fill up to what the cipher takes in one go: a block alone costs as much as many together.
+        let n = addresses.len();
+        if let Some(&last) = addresses.last()
+            && n > 4
+        {
+            addresses.resize(n.next_multiple_of(TOGETHER), last);
+        }
         self.0.encrypt_blocks(addresses);
+        addresses.truncate(n);
     }
 }
 

@@ -12,7 +12,7 @@ type Blocks = [Block<Aes256>];
 
 /// Word `half` of a block.
 #[inline(always)]
-fn word(block: &Block<Aes256>, half: usize) -> u64 {
+pub(super) fn word(block: &Block<Aes256>, half: usize) -> u64 {
     u64::from_le_bytes(block.0.as_chunks().0[half])
 }
 
@@ -39,25 +39,39 @@ pub(super) fn narrow(blocks: &Blocks, slots: &[u16; NARROW_SLOTS], out: &mut [[i
     }
 }
 
-/// Integers from wide words: slot 14, sign 1, offset `width`, height.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+avx2+bmi1+bmi2", "x86_64+avx2+bmi1+bmi2"))]
-pub(super) fn wide(
-    blocks: &Blocks,
-    slots: &[u32; WIDE_SLOTS],
-    width: u32,
-    out: &mut [[i64; 2]],
-    flags: &mut [[u8; 2]],
-) {
-    for ((block, out), flags) in blocks.iter().zip(out).zip(flags) {
+/// The entries of wide words' slots. Not compiled for wider instructions on purpose: plain loads are twice as fast as
+/// gathers on the machines that were measured, and the table fits the nearest cache.
+#[inline(never)]
+pub(super) fn look_up(blocks: &Blocks, slots: &[u16; WIDE_SLOTS], entries: &mut [[u16; 2]]) {
+    for (block, entries) in blocks.iter().zip(entries) {
         for i in 0..2 {
-            let word = word(block, i);
-            let entry = slots[(word >> 50) as usize];
-            let cell = (u64::from(entry & 0x7fff_ffff) << width | (word << 15) >> (64 - width)) as i64;
-            let sign = -((word >> 49 & 1) as i64);
-            out[i] = (cell ^ sign) - sign;
-            flags[i] = (entry >> 31) as u8 | (u8::from(cell == 0) & sign as u8);
+            entries[i] = slots[(word(block, i) >> 50) as usize];
         }
     }
+}
+
+/// Integers from wide words: slot 14, sign 1, offset `width`, height.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+avx2+bmi1+bmi2", "x86_64+avx2+bmi1+bmi2"))]
+pub(super) fn wide(blocks: &Blocks, entries: &[[u16; 2]], width: u32, out: &mut [[i64; 2]], flags: &mut [[u8; 2]]) {
+    for (((block, entries), out), flags) in blocks.iter().zip(entries).zip(out).zip(flags) {
+        for i in 0..2 {
+            let (word, entry) = (word(block, i), entries[i]);
+            let cell = (u64::from(entry & 0x7fff) << width | (word << 15) >> (64 - width)) as i64;
+            let sign = -((word >> 49 & 1) as i64);
+            out[i] = (cell ^ sign) - sign;
+            flags[i] = (entry >> 15) as u8 | (u8::from(cell == 0) & sign as u8);
+        }
+    }
+}
+
+/// One bit for each of up to 64 flags below 4: whether it is raised.
+pub(super) fn mask(flags: &[u8]) -> u64 {
+    let (whole, rest) = flags.as_chunks::<8>();
+    let rest = rest.iter().rev().fold(0, |word, &flag| word << 8 | u64::from(flag));
+    let eights = whole.iter().map(|f| u64::from_le_bytes(*f)).chain(std::iter::once(rest));
+    // The product brings bit 0 of byte i to bit 56 + i, and nothing else there.
+    let bits = |eight: u64| ((eight | eight >> 1) & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+    (0u32..).zip(eights).take(8).fold(0, |mask, (i, eight)| mask | bits(eight) << (8 * i))
 }
 
 /// 3 2^51: adding it to a number below 2^50 rounds that to a whole number, which then stands in the low bits.
@@ -75,20 +89,19 @@ pub(super) const NEAR: f64 = (1u64 << 50) as f64;
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+avx2+bmi1+bmi2", "x86_64+avx2+bmi1+bmi2"))]
 pub(super) fn reals(
     blocks: &Blocks,
-    slots: &[u32; WIDE_SLOTS],
+    entries: &[[u16; 2]],
     grid: Grid,
     x: &[[f64; 2]],
     out: &mut [[f64; 2]],
     flags: &mut [[u8; 2]],
 ) {
-    for (((block, x), out), flags) in blocks.iter().zip(x).zip(out).zip(flags) {
+    for ((((block, entries), x), out), flags) in blocks.iter().zip(entries).zip(x).zip(out).zip(flags) {
         for i in 0..2 {
-            let word = word(block, i);
-            let entry = slots[(word >> 50) as usize];
-            let z = u64::from(entry & 0x7fff_ffff) << REAL_BITS | (word << 15) >> (64 - REAL_BITS);
+            let (word, entry) = (word(block, i), entries[i]);
+            let z = u64::from(entry & 0x7fff) << REAL_BITS | (word << 15) >> (64 - REAL_BITS);
             let (sum, unsure) = grid.add_bits(x[i], z, word >> 49 & 1);
             out[i] = sum;
-            flags[i] = (entry >> 31) as u8 | u8::from(unsure) << 1;
+            flags[i] = (entry >> 15) as u8 | u8::from(unsure) << 1;
         }
     }
 }
