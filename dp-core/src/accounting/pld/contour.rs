@@ -96,8 +96,7 @@ impl Contour {
         if !(at.log.is_finite() && at.error < 0.1 && at.variance > 0.0) {
             return None;
         }
-        let around = around(&all, tilt, at.variance);
-        let period = period(&around, tilt, epsilon, log_delta)?;
+        let (period, around) = period(&all, tilt, at, epsilon, log_delta)?;
         let mut contour = Self {
             tilt,
             period,
@@ -183,19 +182,22 @@ impl Contour {
     pub(crate) fn delta(&self, epsilon: f64) -> Interval {
         let c = self.tilt;
         let offset = self.mean - epsilon;
+        let angles: Vec<f64> = self.nodes.iter().map(|node| node.phase + node.u * offset).collect();
+        let (mut cos, mut sin) = (vec![0.0; angles.len()], vec![0.0; angles.len()]);
+        circle(1.0, &angles, &mut cos, &mut sin);
         let (mut sum, mut size, mut bump, mut error, mut bump_error) = (0.0, 0.0, 0.0, 0.0, 0.0);
-        for node in self.nodes.iter().rev() {
+        for ((node, cos), sin) in self.nodes.iter().zip(cos).zip(sin).rev() {
             let half = if node.u == 0.0 { 0.5 } else { 1.0 };
             let u = node.u;
-            let (sin, cos) = libm::sincos(node.phase + u * offset);
             let (re, im) = (node.size * cos, node.size * sin);
             // s (s + 1) = (c (c + 1) - u^2) + i u (2 c + 1)
             let (a, b) = (c * (c + 1.0) - u * u, u * (2.0 * c + 1.0));
-            let norm = a * a + b * b;
+            let inverse = 1.0 / (a * a + b * b);
+            let (part, root) = (half * inverse, half * inverse.sqrt());
             let error_here = node.error + node.size * (epsilon.abs() * u + u * offset.abs() + 8.0) * 4.0 * UNIT;
-            sum += half * (re * a + im * b) / norm;
-            size += half * node.size / norm.sqrt();
-            error += half * error_here / norm.sqrt();
+            sum += (re * a + im * b) * part;
+            size += node.size * root;
+            error += error_here * root;
             bump += half * re;
             bump_error += half * error_here;
         }
@@ -229,45 +231,60 @@ impl Contour {
     }
 }
 
-/// Chernoff at points around the tilt, as upper bounds on ln M: chosen where they bound the alias best.
-fn around(components: &[Component], tilt: f64, variance: f64) -> Vec<(f64, f64)> {
-    let unit = (50.0 / variance).sqrt();
-    let mut points = Vec::new();
-    for part in [0.03, 0.1, 0.25, 0.5, 1.0, 1.6] {
-        points.push(tilt + part * unit);
-        if tilt - part * unit > 0.02 * tilt {
-            points.push(tilt - part * unit);
-        }
-    }
-    points.push(0.5 * tilt);
-    points
-        .into_iter()
-        .map(|c| {
-            let at = total(components, c);
-            (c, at.log + at.error)
-        })
-        .filter(|(_, log)| log.is_finite())
-        // Every delta is at most the total mass.
-        .chain([(0.0, 0.0)])
-        .collect()
-}
-
 /// ln of the sum over k >= 1 on one side.
 fn alias(c: f64, log: f64, tilt: f64, epsilon: f64, period: f64) -> f64 {
     let fade = (c - tilt).abs() * period;
     log - c * epsilon - fade - libm::log(-libm::expm1(-fade)) + 1e-9
 }
 
-/// The least period whose alias is a small part of delta.
-fn period(around: &[(f64, f64)], tilt: f64, epsilon: f64, log_delta: f64) -> Option<f64> {
-    let side = |above: bool| {
-        let bounds = around.iter().filter(|(c, _)| (*c > tilt) == above);
-        bounds
-            .map(|&(c, log)| (log - c * epsilon - log_delta - LOG_ALIAS + 0.1) / (c - tilt).abs())
-            .fold(f64::INFINITY, f64::min)
+/// A period whose alias is a small part of delta, and the points (tilt, upper bound on ln M) around `tilt` that show it by
+/// Chernoff.
+fn period(
+    components: &[Component],
+    tilt: f64,
+    at: Total,
+    epsilon: f64,
+    log_delta: f64,
+) -> Option<(f64, Vec<(f64, f64)>)> {
+    let needed = |c: f64, log: f64| (log - c * epsilon - log_delta - LOG_ALIAS + 0.1) / (c - tilt).abs();
+    // Every delta is at most the total mass.
+    let mut points = vec![(0.0, 0.0)];
+    let mut look = |c: f64| {
+        let there = total(components, c);
+        let log = there.log + there.error;
+        if !log.is_finite() {
+            return f64::INFINITY;
+        }
+        points.push((c, log));
+        needed(c, log)
     };
-    let period = side(true).max(side(false)).max(1e-12);
-    period.is_finite().then_some(period)
+    // Were ln M a parabola, the best points would be one unit away.
+    let unit = (2.0 * (at.log - tilt * epsilon - log_delta - LOG_ALIAS).max(1.0) / at.variance).sqrt();
+    let mut side = |start: f64, farthest: f64, sign: f64| {
+        let mut distance = start.min(farthest);
+        let mut best = look(tilt + sign * distance);
+        for factor in [1.8, 0.5] {
+            loop {
+                let next = distance * factor;
+                // A few percent less are not worth another point.
+                if next > farthest || next < 1e-4 * start {
+                    break;
+                }
+                let found = look(tilt + sign * next);
+                let better = found < 0.95 * best || !best.is_finite();
+                if !better {
+                    break;
+                }
+                (distance, best) = (next, found);
+            }
+        }
+        best
+    };
+    let above = side(0.7 * unit, f64::INFINITY, 1.0);
+    let below = side(0.7 * unit, 0.6 * tilt, -1.0).min(needed(0.0, 0.0));
+    let period = if above > below { above } else { below };
+    let period = if period > 1e-12 { period } else { 1e-12 };
+    period.is_finite().then_some((period, points))
 }
 
 /// Bounds on whole ranges of frequencies, for the laws that have them, with their counts.
@@ -394,12 +411,12 @@ impl Lines {
                 line.age += 1;
             }
             let (re, im) = (dot(&line.law.weights, &line.re), dot(&line.law.weights, &line.im));
-            let size = re.hypot(im);
+            let size = (re * re + im * im).sqrt();
             let error = line.law.error(u);
             let bound = (size + error).min(1.0 + error);
             line.bound = bound;
             log += line.count * libm::log(size.max(1e-300));
-            phase += line.count * im.atan2(re);
+            phase += line.count * libm::atan2(im, re);
             rate += line.count * (error / bound + 3.0 * UNIT * (1.0 + libm::log(size.max(1e-300)).abs()));
             log_bound += line.count * libm::log(bound);
         }

@@ -2,7 +2,7 @@
 //! an end.
 
 use super::component::{Direction, UNIT};
-use super::elementary::Grid;
+use super::elementary::{Grid, ROUNDER, exponentials};
 use super::sampled::SampledGaussian;
 use std::f64::consts::{PI, TAU};
 
@@ -38,7 +38,7 @@ impl Decay {
         let norm = -0.5 * libm::log(TAU * variance) - log_moment;
         // Densities of x.
         let mut density = mixture.exponent;
-        super::elementary::exponentials(-norm, &mut density);
+        exponentials(-norm, &mut density);
         // Where rounding might reach the room that is left for it, nothing is known.
         for (f, units) in density.iter_mut().zip(&mixture.doubt) {
             *f = if units * UNIT < 2e-7 { *f } else { f64::NAN };
@@ -86,12 +86,12 @@ impl Decay {
         for cell in &self.cells {
             // Whole cells alone.
             let (low, high) = (cell.middle - cell.half - self.mean, cell.middle + cell.half - self.mean);
-            let mine = (low / length + 0.5).floor();
+            let mine = nearest(low / length);
             if mine != interval {
                 sum += part.spread();
                 (interval, part) = (mine, Part::default());
             }
-            if (high / length + 0.5).floor() == mine || high <= (mine + 0.5) * length {
+            if high <= (mine + 0.5) * length {
                 part.add(cell.middle - self.mean - mine * length, cell.half, cell.mass);
             }
         }
@@ -99,6 +99,11 @@ impl Decay {
         let kernel = (1.0 - libm::cos(u * length)) / (length * length);
         0.5 * libm::log((1.0 - 0.999_999 * kernel * sum).clamp(1e-12, 1.0))
     }
+}
+
+/// The nearest integer, for numbers up to 2^51.
+fn nearest(x: f64) -> f64 {
+    (x + ROUNDER) - ROUNDER
 }
 
 /// Cells within one interval.

@@ -7,7 +7,7 @@
 use multiversion::multiversion;
 
 /// Added and taken away again, this rounds to an integer and leaves its low bits in the mantissa.
-const ROUNDER: f64 = 6_755_399_441_055_744.0;
+pub(super) const ROUNDER: f64 = 6_755_399_441_055_744.0;
 /// ln 2 in two parts, the first with 32 bits, so that its product with an exponent is exact.
 const LN_2: (f64, f64) = (6.931_471_803_691_238e-1, 1.908_214_929_270_587_7e-10);
 /// pi / 2 in three parts, the first two with 33 bits.

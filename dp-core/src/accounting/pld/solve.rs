@@ -2,7 +2,7 @@
 
 use super::cells::Side;
 use super::component::Component;
-use super::contour::{Contour, Total, total};
+use super::contour::{Contour, total};
 
 /// Where the line should run, and roughly where the answer lies.
 #[derive(Clone, Copy, Debug)]
@@ -12,40 +12,76 @@ pub(crate) struct Saddle {
     pub(crate) log_delta: f64,
 }
 
+/// What a line at this tilt would say.
+#[derive(Clone, Copy)]
+struct Guess {
+    epsilon: f64,
+    log_delta: f64,
+    /// Of the exponent at the saddle: that of ln M and of -ln(c (c + 1)).
+    curvature: f64,
+}
+
 /// The saddle-point value itself is off by up to a percent or two: a guess, never an answer.
-fn guess(at: Total, tilt: f64) -> (f64, f64) {
+fn guess(components: &[Component], tilt: f64) -> Guess {
+    let at = total(components, tilt);
     let epsilon = at.mean - 1.0 / tilt - 1.0 / (tilt + 1.0);
-    // The exponent's curvature at the saddle: that of ln M and of -ln(c (c + 1)).
     let curvature = at.variance + 1.0 / (tilt * tilt) + 1.0 / ((tilt + 1.0) * (tilt + 1.0));
-    let log =
+    let log_delta =
         at.log - tilt * epsilon - libm::log(tilt * (tilt + 1.0)) - 0.5 * libm::log(std::f64::consts::TAU * curvature);
-    (epsilon, log)
+    Guess { epsilon, log_delta, curvature }
 }
 
 /// Tilts that make sense: beyond these the answer is indistinguishable from an end.
 const TILTS: (f64, f64) = (1e-9, 1e5);
+/// How far the line may run from the saddle, in units of the saddle's width.
+const OFF_SADDLE: f64 = 0.1;
 
 /// The saddle for a given delta. `None` if it lies below epsilon = 0 or out of range.
 pub(crate) fn saddle_of_delta(components: &[Component], log_delta: f64) -> Option<Saddle> {
-    let at = |log_tilt: f64| {
-        let tilt = libm::exp(log_tilt);
-        guess(total(components, tilt), tilt)
+    // ln delta falls by c curvature for each unit of c; its root is nearly straight, since it is for Gaussians.
+    let step = |at: Guess, tilt: f64| {
+        let off = at.log_delta - log_delta;
+        let (root, wanted) = ((-at.log_delta).max(0.1).sqrt(), (-log_delta).max(0.1).sqrt());
+        let near = off.abs() <= OFF_SADDLE * (tilt * at.curvature.sqrt()).min(3.0);
+        (!near).then_some((wanted - root) * 2.0 * root / (tilt * at.curvature))
     };
-    let tilt = libm::exp(descend(|x| at(x).1, log_delta)?);
-    let (epsilon, log) = guess(total(components, tilt), tilt);
-    Some(Saddle { tilt, epsilon: epsilon.max(0.0), log_delta: log })
+    let (tilt, at) = newton(components, step).or_else(|| {
+        let tilt = libm::exp(descend(|x| guess(components, libm::exp(x)).log_delta, log_delta)?);
+        Some((tilt, guess(components, tilt)))
+    })?;
+    Some(Saddle { tilt, epsilon: at.epsilon.max(0.0), log_delta: at.log_delta })
 }
 
 /// The saddle for a given epsilon >= 0.
 pub(crate) fn saddle_of_epsilon(components: &[Component], epsilon: f64) -> Option<Saddle> {
-    let at = |log_tilt: f64| {
-        let tilt = libm::exp(log_tilt);
-        -guess(total(components, tilt), tilt).0
+    let step = |at: Guess, _: f64| {
+        let off = epsilon - at.epsilon;
+        let near = off.abs() <= OFF_SADDLE * at.curvature.sqrt();
+        (!near).then_some(off / at.curvature)
     };
-    let tilt = libm::exp(descend(at, -epsilon)?);
-    let at = total(components, tilt);
-    let (near, log) = guess(at, tilt);
-    Some(Saddle { tilt, epsilon, log_delta: log - tilt * (epsilon - near) })
+    let (tilt, at) = newton(components, step).or_else(|| {
+        let tilt = libm::exp(descend(|x| -guess(components, libm::exp(x)).epsilon, -epsilon)?);
+        Some((tilt, guess(components, tilt)))
+    })?;
+    Some(Saddle { tilt, epsilon, log_delta: at.log_delta - tilt * (epsilon - at.epsilon) })
+}
+
+/// Follows `step`, which is `None` where it is near enough, from tilt 1. `None` if that leads nowhere.
+fn newton(components: &[Component], step: impl Fn(Guess, f64) -> Option<f64>) -> Option<(f64, Guess)> {
+    let mut tilt = 1.0;
+    for _ in 0..12 {
+        let at = guess(components, tilt);
+        if !(at.log_delta.is_finite() && at.epsilon.is_finite()) {
+            return None;
+        }
+        let Some(by) = step(at, tilt) else { return Some((tilt, at)) };
+        let next = (tilt + by).clamp(0.2 * tilt, 8.0 * tilt);
+        if !(next > TILTS.0 && next < TILTS.1) {
+            return None;
+        }
+        tilt = next;
+    }
+    None
 }
 
 /// Where a decreasing function of ln tilt meets `target`, roughly: by regula falsi (Illinois) after doubling steps.
@@ -101,14 +137,25 @@ fn descend(function: impl Fn(f64) -> f64, target: f64) -> Option<f64> {
 pub(crate) fn invert(contour: &Contour, target: f64, guess: f64, side: Side) -> Option<f64> {
     let curve = |epsilon: f64| side.of(contour.delta(epsilon));
     let holds = |value: f64| if side == Side::Upper { value <= target } else { value > target };
-    let mut epsilon = guess;
+    // Minus the slope of ln delta: at first the tilt, then what the last two points say.
+    let (mut epsilon, mut slope) = (guess, contour.tilt());
+    let mut before: Option<(f64, f64)> = None;
     for _ in 0..40 {
         let value = curve(epsilon);
-        let step = if value > 0.0 { libm::log(value / target) / contour.tilt() } else { -1.0 / contour.tilt() };
+        let log = libm::log(value / target);
+        if let Some((other, log_other)) = before
+            && other != epsilon
+        {
+            let secant = (log_other - log) / (epsilon - other);
+            slope =
+                if secant > 0.2 * contour.tilt() && secant < 5.0 * contour.tilt() { secant } else { contour.tilt() };
+        }
+        let step = if value > 0.0 { log / slope } else { -1.0 / slope };
         // Outside the range where one tilt serves, short steps.
         let step = step.clamp(-3.0 / contour.tilt(), 3.0 / contour.tilt());
+        before = (value > 0.0).then_some((epsilon, log));
         epsilon = (epsilon + step).max(0.0);
-        if step.abs() <= 2e-14 * epsilon || epsilon == 0.0 {
+        if step.abs() <= 1e-13 * epsilon || epsilon == 0.0 {
             break;
         }
     }
