@@ -11,9 +11,13 @@ use veilsum_crypto::{
     secret::Secret,
 };
 
-/// How often any of `needles` occurs in the writable memory of this process. The needles themselves are kept xored with
-/// 0x5A, and compared through a table of their first bytes.
-fn occurrences(masked: &[[u8; 32]]) -> usize {
+/// Bytes of what is looked for: half a secret, since an allocator writes its own notes over the first 16 bytes of what was
+/// freed.
+const HALF: usize = 16;
+
+/// How often the second half of any of these secrets occurs in the writable memory of this process. The needles
+/// themselves are kept xored with 0x5A.
+fn occurrences(masked: &[[u8; HALF]]) -> usize {
     let mut memory = fs::File::open("/proc/self/mem").expect("Linux");
     let maps = fs::read_to_string("/proc/self/maps").expect("Linux");
     let mut buffer = vec![0_u8; 1 << 20];
@@ -28,9 +32,9 @@ fn occurrences(masked: &[[u8; 32]]) -> usize {
             if memory.seek(SeekFrom::Start(at)).is_err() || memory.read_exact(&mut buffer[..length]).is_err() {
                 break;
             }
-            for (offset, window) in buffer[..length].windows(32).enumerate() {
+            for (offset, window) in buffer[..length].windows(HALF).enumerate() {
                 let place = at + offset as u64;
-                if own.contains(&place) || own.contains(&(place + 31)) {
+                if own.contains(&place) || own.contains(&(place + HALF as u64 - 1)) {
                     continue;
                 }
                 let hit = masked.iter().any(|needle| {
@@ -39,15 +43,15 @@ fn occurrences(masked: &[[u8; 32]]) -> usize {
                 found += usize::from(hit);
             }
             // Overlap, so that nothing hides across the border of two reads.
-            at += if length == buffer.len() { length as u64 - 31 } else { length as u64 };
+            at += if length == buffer.len() { length as u64 - (HALF as u64 - 1) } else { length as u64 };
         }
     }
     buffer.fill(0);
     found
 }
 
-fn masked(secret: &Secret<32>) -> [u8; 32] {
-    std::array::from_fn(|i| secret.expose()[i] ^ 0x5A)
+fn masked(secret: &Secret<32>) -> [u8; HALF] {
+    std::array::from_fn(|i| secret.expose()[HALF + i] ^ 0x5A)
 }
 
 /// Uses a key every way there is, failures included.

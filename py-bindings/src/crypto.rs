@@ -66,7 +66,7 @@ fn refused_file(path: &std::path::Path, error: std::io::Error) -> PyErr {
             let reason = py.import("os").and_then(|os| os.call_method1("strerror", (code,))).map(Bound::unbind);
             reason.map_or_else(
                 |raised| raised,
-                |reason| pyo3::exceptions::PyOSError::new_err((code, reason, path.to_path_buf())),
+                |reason| pyo3::exceptions::PyOSError::new_err((code, reason, path.as_os_str().to_owned())),
             )
         }),
         None => refused_io(error),

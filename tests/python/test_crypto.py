@@ -483,8 +483,9 @@ def test_sealing_to_people(tmp_path: Path) -> None:
         crypto.Identity.load(tmp_path / "bob", passphrase="other words")
     with pytest.raises(crypto.Malformed):
         crypto.Key.load(tmp_path / "bob", passphrase="words")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError) as missing:
         crypto.Key.load(tmp_path / "nowhere", passphrase="words")
+    assert missing.value.filename == str(tmp_path / "nowhere")
     assert crypto.Peer.from_text(bob.peer.to_text()) == bob.peer
     for text in ("", "veilsum-peer-AAAA", bob.peer.to_text()[:-1], bob.peer.to_text().replace("A", "B", 1)):
         with pytest.raises(crypto.Malformed):
@@ -635,6 +636,8 @@ def test_keygen_seal_and_open(tmp_path: Path) -> None:
     alice, bob = (json.loads(veilsum("keygen", str(tmp_path / who), "--json").stdout) for who in ("alice", "bob"))
     assert "is there already" in veilsum("keygen", str(tmp_path / "bob"), good=False).stderr.decode()
     (tmp_path / "bob.peer").write_text(bob["peer"])
+    no_peer = veilsum("seal", "--identity", str(tmp_path / "alice"), "--to", str(tmp_path / "bob"), "--context", "c", good=False)
+    assert no_peer.stderr.startswith(b"veilsum: a peer's text begins with")
     sealed = veilsum(
         "seal", "--identity", str(tmp_path / "alice"), "--to", str(tmp_path / "bob.peer"), "--context", "c", stdin=data
     ).stdout

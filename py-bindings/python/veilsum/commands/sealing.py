@@ -16,6 +16,7 @@ from .._errors import ArgumentError
 from ..crypto import Identity, Key, Peer, PeerSet
 
 PIECE = 1 << 20
+LONGEST_PEER = 1 << 16
 
 
 def register(subparsers: Any) -> None:
@@ -72,7 +73,8 @@ def peer(text: str) -> Peer:
     """A peer from its text or from a file that holds it."""
     if text.startswith("veilsum-peer-"):
         return Peer.from_text(text)
-    return Peer.from_text(Path(text).read_text(encoding="ascii"))
+    with Path(text).open(encoding="ascii", errors="replace") as file:
+        return Peer.from_text(file.read(LONGEST_PEER))
 
 
 def run_keygen(arguments: argparse.Namespace) -> None:
