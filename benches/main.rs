@@ -12,6 +12,7 @@ fn main() {
         Some("accounting") => accounting::run(),
         Some("crypto") => sealing::run(),
         Some("federated") => round::run(arguments.next().as_deref()),
+        Some("federated-server") => round::serve(&arguments.collect::<Vec<_>>()),
         Some("ledger") => ledger::run(),
         Some("noise") => noise::run(),
         _ => eprintln!("usage: veilsum-benches GROUP, with GROUP one of: accounting, crypto, federated, ledger, noise"),

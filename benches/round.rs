@@ -1,13 +1,15 @@
-//! Secure aggregation: whole rounds with real keys, the server timed on its own threads. One JSON object a line.
+//! Secure aggregation: whole rounds with real keys. One JSON object a line.
 //!
-//! Clients work on every core, since their time is not what is asked; the server's calls run in a pool of as many
-//! threads as the row says. Every sum is checked against the exact one.
+//! Clients work on every core, since their time is not what is asked; the server is a process of its own, whose calls run
+//! in a pool of as many threads as the row says and whose memory is read from the system. Every sum is checked.
 
 use rayon::prelude::*;
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use veilsum_crypto::Identity;
+use veilsum_crypto::{Identity, Peer};
 use veilsum_federated::client::{Party, Seat};
 use veilsum_federated::{Cohort, Roster, RoundConfig, RoundId, Server, Setup, Stage, Update, hazmat, simulate};
 
@@ -24,21 +26,10 @@ pub(crate) fn run(only: Option<&str>) {
     if wanted("client") {
         client();
     }
-    let fractions = |corrupt, dropouts| Cohort::Fractions { corrupt, dropouts };
-    if wanted("server500") {
-        let setup = Setup::new(500, 100_000, 1.0, Cohort::Counts { corrupt: 25, dropouts: 50 });
-        server("server500", setup, 50, 1);
-    }
-    if wanted("server1000") {
-        let setup = Setup::new(1_000, 100_000, 1.0, fractions(0.05, 0.3));
-        server("server1000", Setup { malicious_server: false, ..setup }, 300, 1);
-    }
-    if wanted("server1000malicious") {
-        server("server1000malicious", Setup::new(1_000, 100_000, 1.0, fractions(0.05, 0.3)), 300, 1);
-    }
-    if wanted("large") {
-        let setup = Setup::new(1_000, 1 << 20, 1.0, fractions(0.10, 0.10));
-        server("large", Setup { malicious_server: false, ..setup }, 100, 2);
+    for (row, threads) in [("server500", 1), ("server1000", 1), ("server1000malicious", 1), ("large", 2)] {
+        if wanted(row) {
+            server(row, threads);
+        }
     }
     if wanted("memory") {
         memory();
@@ -90,28 +81,23 @@ fn shamir() {
     println!("{{\"row\":\"shamir\",\"split\":{split},\"rebuild\":{rebuild}}}");
 }
 
-struct Cast {
-    seats: Vec<Seat>,
-    server: Server,
-    config: Arc<RoundConfig>,
-}
-
-fn cast(setup: Setup) -> Cast {
-    let config = Arc::new(setup.check().expect("a safe round"));
-    let clients = config.shape().clients;
+fn people(clients: u32) -> (Vec<Arc<Identity>>, Roster) {
     let identities: Vec<Arc<Identity>> =
         (0..clients).into_par_iter().map(|_| Arc::new(Identity::generate().expect("entropy"))).collect();
     let roster = Roster::new(identities.iter().map(|identity| identity.peer().clone())).expect("distinct");
-    let id = RoundId { beacon: config.needs_beacon().then_some([5; 32]), ..RoundId::default() };
-    let server = Server::new(config.clone(), roster.clone(), &id).expect("a round");
-    let seats = (0..)
+    (identities, roster)
+}
+
+fn seats(config: &Arc<RoundConfig>, identities: &[Arc<Identity>], roster: &Roster) -> Vec<Seat> {
+    (0..)
         .zip(identities)
         .map(|(number, identity)| {
-            let party = Party::new(config.clone(), identity, roster.clone(), number, &id).expect("on the roster");
+            let id = round_id(config);
+            let party =
+                Party::new(config.clone(), identity.clone(), roster.clone(), number, &id).expect("on the roster");
             Seat::enrol(party).expect("entropy")
         })
-        .collect();
-    Cast { seats, server, config }
+        .collect()
 }
 
 /// A client of 50 neighbours and a million parameters: everything up to its upload, on one thread.
@@ -120,8 +106,11 @@ fn client() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
     let update: Vec<f64> = (0..1_000_000).map(|i| f64::from(i % 1_000) * 1e-6).collect();
     let mut least = [f64::INFINITY; 2];
+    let config = Arc::new(setup.check().expect("a safe round"));
+    let (identities, roster) = people(51);
     for _ in 0..5 {
-        let Cast { mut seats, mut server, .. } = cast(setup.clone());
+        let mut seats = seats(&config, &identities, &roster);
+        let mut server = Server::new(config.clone(), roster.clone(), &round_id(&config)).expect("a round");
         for (client, seat) in (0..).zip(&mut seats) {
             server.receive(client, &seat.advertise().expect("first")).expect("honest");
         }
@@ -135,26 +124,105 @@ fn client() {
         }
         let deliveries = server.finish_stage().expect("enough");
         let begin = Instant::now();
-        pool.install(|| seats[50].upload(&deliveries[&50], Update::Vector(&update), 1)).expect("honest");
+        pool.install(|| seats[50].upload(&deliveries[&50], Update::Vector(&update), 1, &[])).expect("honest");
         let upload = seconds(begin.elapsed());
         least = [least[0].min(share), least[1].min(upload)];
     }
     println!("{{\"row\":\"client\",\"share\":{},\"upload\":{}}}", least[0], least[1]);
 }
 
-/// A round in which `lost` clients are gone before they upload; the server alone is timed.
-fn server(row: &str, setup: Setup, lost: u32, threads: usize) {
-    let begin = Instant::now();
-    let Cast { mut seats, mut server, config } = cast(setup);
+/// The server of a round, in a process of its own, so that its memory is its own. Frames go in and out:
+/// `u32 client, u32 length, bytes`; the client 2^32 - 1 ends a stage on the way in, and the answers on the way out.
+pub(crate) fn serve(arguments: &[String]) {
+    let (row, threads) = (arguments[0].as_str(), arguments[1].parse().expect("a number"));
+    let config = Arc::new(setup_of(row).0.check().expect("a safe round"));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+    let (mut input, mut output) = (std::io::stdin().lock(), std::io::BufWriter::new(std::io::stdout().lock()));
+    let peers: Vec<Peer> =
+        (0..config.shape().clients).map(|_| Peer::from_bytes(&read_frame(&mut input).1).expect("a peer")).collect();
+    let roster = Roster::new(peers).expect("distinct");
+    let mut server = Server::new(config.clone(), roster, &round_id(&config)).expect("a round");
+    let before = peak_megabytes();
+    let (mut time, mut last) = (Duration::ZERO, Duration::ZERO);
+    while server.stage() != Stage::Done {
+        let (client, bytes) = read_frame(&mut input);
+        let start = Instant::now();
+        if client != END {
+            pool.install(|| server.receive(client, &bytes)).expect("honest");
+            time += start.elapsed();
+            continue;
+        }
+        let messages = pool.install(|| server.finish_stage()).expect("enough");
+        last = start.elapsed();
+        time += last;
+        messages.iter().for_each(|(client, bytes)| write_frame(&mut output, *client, bytes));
+        write_frame(&mut output, END, &[]);
+    }
+    let outcome = server.result().expect("done");
+    let sum: Vec<u8> = outcome.integers.iter().flat_map(|x| x.to_be_bytes()).collect();
+    write_frame(&mut output, outcome.survivors.len() as u32, &sum);
+    let figures = [seconds(time), seconds(last), before, peak_megabytes()];
+    let figures: Vec<u8> = figures.iter().flat_map(|x| x.to_be_bytes()).collect();
+    write_frame(&mut output, END, &figures);
+}
+
+const END: u32 = u32::MAX;
+
+fn read_frame(input: &mut impl Read) -> (u32, Vec<u8>) {
+    let mut head = [0; 8];
+    input.read_exact(&mut head).expect("a frame");
+    let word = |at: usize| u32::from_be_bytes(head[at..at + 4].try_into().expect("four bytes"));
+    let mut bytes = vec![0; word(4) as usize];
+    input.read_exact(&mut bytes).expect("a frame");
+    (word(0), bytes)
+}
+
+fn write_frame(output: &mut impl Write, client: u32, bytes: &[u8]) {
+    let head = [client.to_be_bytes(), (bytes.len() as u32).to_be_bytes()].concat();
+    output.write_all(&head).and_then(|()| output.write_all(bytes)).and_then(|()| output.flush()).expect("a pipe");
+}
+
+fn round_id(config: &RoundConfig) -> RoundId {
+    RoundId { beacon: config.needs_beacon().then_some([5; 32]), ..RoundId::default() }
+}
+
+/// The round of a row, and how many of its clients are gone before they upload.
+fn setup_of(row: &str) -> (Setup, u32) {
+    let fractions = |corrupt, dropouts| Cohort::Fractions { corrupt, dropouts };
+    let thousand = Setup::new(1_000, 100_000, 1.0, fractions(0.05, 0.3));
+    match row {
+        "server500" => (Setup::new(500, 100_000, 1.0, Cohort::Counts { corrupt: 25, dropouts: 50 }), 50),
+        "server1000" => (Setup { malicious_server: false, ..thousand }, 300),
+        "server1000malicious" => (thousand, 300),
+        _ => {
+            let setup = Setup::new(1_000, 1 << 20, 1.0, fractions(0.10, 0.10));
+            (Setup { malicious_server: false, ..setup }, 100)
+        }
+    }
+}
+
+/// A round against a server in another process; the clients are here. The server alone is timed.
+fn server(row: &str, threads: usize) {
+    let begin = Instant::now();
+    let (setup, lost) = setup_of(row);
+    let config = Arc::new(setup.check().expect("a safe round"));
+    let clients = config.shape().clients;
+    let (identities, roster) = people(clients);
+    let mut process = Command::new(std::env::current_exe().expect("this binary"))
+        .args(["federated-server", row, &threads.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut to = process.stdin.take().expect("piped");
+    let mut from = std::io::BufReader::new(process.stdout.take().expect("piped"));
+    identities.iter().for_each(|identity| write_frame(&mut to, 0, &identity.peer().to_bytes()));
+    let mut seats = seats(&config, &identities, &roster);
     let dimension = config.dimension();
     let updates: Vec<Vec<f64>> = (0..8).map(|i| vec![f64::from(i) / 10_000.0; dimension]).collect();
-    let gone = |client: u32| {
-        client.is_multiple_of(config.shape().clients / lost) && client / (config.shape().clients / lost) < lost
-    };
+    let gone = |client: u32| client.is_multiple_of(clients / lost) && client / (clients / lost) < lost;
     let (mut up, mut down) = (vec![0_u64; seats.len()], vec![0_u64; seats.len()]);
-    let mut messages: BTreeMap<u32, Vec<u8>> = (0..config.shape().clients).map(|c| (c, Vec::new())).collect();
-    let (mut time, mut last) = (Duration::ZERO, Duration::ZERO);
+    let mut messages: BTreeMap<u32, Vec<u8>> = (0..clients).map(|c| (c, Vec::new())).collect();
     for stage in STAGES {
         let mut there: Vec<(&mut Seat, &Vec<u8>)> = seats
             .iter_mut()
@@ -169,7 +237,7 @@ fn server(row: &str, setup: Setup, lost: u32, threads: usize) {
                     let bytes = match stage {
                         Stage::Advertise => seat.advertise(),
                         Stage::Share => seat.share(message),
-                        Stage::Upload => seat.upload(message, update, 1),
+                        Stage::Upload => seat.upload(message, update, 1, &[]),
                         Stage::Confirm => seat.confirm(message),
                         Stage::Unmask | Stage::Done => seat.unmask(message),
                     };
@@ -179,38 +247,35 @@ fn server(row: &str, setup: Setup, lost: u32, threads: usize) {
             for (client, received, bytes) in answers {
                 down[client as usize] += received as u64;
                 up[client as usize] += bytes.len() as u64;
-                let start = Instant::now();
-                pool.install(|| server.receive(client, &bytes)).expect("honest");
-                time += start.elapsed();
+                write_frame(&mut to, client, &bytes);
             }
         }
-        let start = Instant::now();
-        messages = pool.install(|| server.finish_stage()).expect("enough");
-        last = start.elapsed();
-        time += last;
+        write_frame(&mut to, END, &[]);
+        messages = std::iter::from_fn(|| Some(read_frame(&mut from)).filter(|(client, _)| *client != END)).collect();
     }
-    let outcome = server.result().expect("done");
+    let (survivors, sum) = read_frame(&mut from);
+    let figures: Vec<f64> = read_frame(&mut from).1.as_chunks::<8>().0.iter().map(|x| f64::from_be_bytes(*x)).collect();
+    let [time, last, before, peak] = figures[..] else { panic!("four figures") };
+    assert!(process.wait().expect("it ended").success());
     let top = config.top() as f64;
     let factor = |i: u32| {
         let x = f64::from(i % 8) / 10_000.0;
         let norm = x * (dimension as f64).sqrt();
         if norm > 1.0 { x / norm } else { x }
     };
-    let exact: f64 = outcome.survivors.iter().map(|&i| (factor(i) * top).round()).sum();
-    let off = outcome.integers.iter().map(|&x| (x as f64 - exact).abs()).fold(0.0, f64::max);
-    assert!(off <= outcome.survivors.len() as f64, "the sum is off by {off} grid steps");
-    let bits = 16.0;
-    let plain = dimension as f64 * bits / 8.0;
+    let exact: f64 = (0..clients).filter(|&i| !gone(i)).map(|i| (factor(i) * top).round()).sum();
+    let off = |eight: &[u8; 8]| (i64::from_be_bytes(*eight) as f64 - exact).abs();
+    let off = sum.as_chunks::<8>().0.iter().map(off).fold(0.0, f64::max);
+    assert!(off <= f64::from(survivors), "the sum is off by {off} grid steps");
+    let plain = dimension as f64 * 16.0 / 8.0;
     let busiest = up.iter().zip(&down).map(|(u, d)| u + d).max().unwrap_or_default() as f64;
     println!(
-        "{{\"row\":\"{row}\",\"degree\":{},\"threshold\":{},\"bits\":{},\"server\":{},\"unmask\":{},\"expansion\":{},\"peak_mb\":{},\"wall\":{}}}",
+        "{{\"row\":\"{row}\",\"degree\":{},\"threshold\":{},\"bits\":{},\"server\":{time},\"unmask\":{last},\"expansion\":{},\"idle_mb\":{before},\"peak_mb\":{peak},\"model_mb\":{},\"wall\":{}}}",
         config.shape().neighbors,
         config.shape().threshold,
         config.modulus_bits(),
-        seconds(time),
-        seconds(last),
         busiest / plain,
-        peak_megabytes(),
+        dimension as f64 * 4.0 / 1e6,
         seconds(begin.elapsed()),
     );
 }
@@ -223,7 +288,7 @@ fn memory() {
     let updates = vec![Update::Vector(&update); 10_000];
     let lost = (0..500).map(|i| (i * 20, STAGES[i as usize % 5])).collect();
     let begin = Instant::now();
-    let round = simulate(&config, &updates, None, &lost, false, &mut |_| false).expect("a round");
+    let round = simulate(&config, &updates, None, None, &lost, false, &mut |_| false).expect("a round");
     let wall = seconds(begin.elapsed());
     let survivors = round.outcome.survivors.len() as i64;
     let one = (0.01 * config.top() as f64).round() as i64;

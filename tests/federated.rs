@@ -6,7 +6,10 @@ use veilsum_dp_core::accounting::{Event, RdpAccountant};
 use veilsum_dp_core::privacy::{Delta, Epsilon};
 use veilsum_dp_core::sensitivity::Neighbors;
 use veilsum_federated::client::Seat;
-use veilsum_federated::{Cohort as Losses, DistributedNoise, Error, Server, Setup, Stage, Unit, Update, simulate};
+use veilsum_federated::{
+    Cohort as Losses, DistributedNoise, Error, Metric, Server, Setup, Stage, Unit, Update, simulate,
+};
+use veilsum_tests::audit::{Claim, refuted};
 use veilsum_tests::cohort::Cohort;
 
 const STAGES: [Stage; 5] = [Stage::Advertise, Stage::Share, Stage::Upload, Stage::Confirm, Stage::Unmask];
@@ -46,7 +49,7 @@ fn sparse_rounds_are_exact_with_random_losses() {
         let updates: Vec<Vec<f64>> = (0..200).map(|i| vec![f64::from(i) / 1000.0; 3]).collect();
         let updates: Vec<Update<'_>> = updates.iter().map(|u| Update::Vector(u)).collect();
         let lost: BTreeMap<u32, Stage> = (0..10).map(|i| (i * 19 + 3, STAGES[i as usize % 5])).collect();
-        let round = simulate(&config, &updates, None, &lost, false, &mut |_| false).expect("a round");
+        let round = simulate(&config, &updates, None, None, &lost, false, &mut |_| false).expect("a round");
         let counted = counted(200, &lost);
         assert_eq!(round.outcome.survivors, counted);
         let top = config.top() as f64;
@@ -154,10 +157,10 @@ fn noise_is_charged_for_survivors_less_the_corrupt() {
 fn the_accountant_certifies_the_noise_of_the_fewest_honest_survivors() {
     let mut over = Vec::new();
     let mut at = 0_u32;
-    for (epsilon, delta) in
-        [("0.1", "1e-10"), ("0.5", "1e-5"), ("1", "1e-6"), ("3", "1e-5"), ("8", "1e-3"), ("50", "1e-9")]
-    {
-        for rounds in [1, 7, 100, 1_000] {
+    let (promises, lengths) = if std::env::var_os("VEILSUM_DEEP").is_some() { (6, 4) } else { (3, 2) };
+    let all = [("0.1", "1e-10"), ("1", "1e-6"), ("50", "1e-9"), ("0.5", "1e-5"), ("3", "1e-5"), ("8", "1e-3")];
+    for &(epsilon, delta) in &all[..promises] {
+        for &rounds in &[1, 100, 7, 1_000][..lengths] {
             for (dimension, clip, value_bits) in [(1, 1.0, 16), (10, 0.3, 4), (1_000, 1e3, 8), (100_000, 1.0, 12)] {
                 at += 1;
                 let cohort = match at % 3 {
@@ -207,7 +210,7 @@ fn the_noise_of_the_survivors_has_the_variance_that_was_sized() {
     let zero = vec![0.0; dimension];
     let updates = vec![Update::Vector(&zero); 5];
     let lost = BTreeMap::from([(3, Stage::Upload)]);
-    let round = simulate(&config, &updates, None, &lost, false, &mut |_| false).expect("a round");
+    let round = simulate(&config, &updates, None, None, &lost, false, &mut |_| false).expect("a round");
     assert_eq!(round.outcome.survivors, [0, 1, 2, 4]);
     let d = dimension as f64;
     let mean_square = round.outcome.integers.iter().map(|&x| (x * x) as f64).sum::<f64>() / d;
@@ -224,6 +227,35 @@ fn the_noise_of_the_survivors_has_the_variance_that_was_sized() {
     assert!((mean_square - variance).abs() <= off, "{mean_square} for {variance}, bound {off}");
 }
 
+/// An attacker who knows all records but one, and every site's count, guesses from the sum whether that one was there: six
+/// sites as in the demo, one of them lost, the loudest record there can be. What it finds refutes no claim that was made,
+/// and does refute a claim of a tenth of the noise's epsilon, so that the audit can fail.
+#[test]
+fn a_membership_audit_stays_below_the_claim() {
+    let n = if std::env::var_os("VEILSUM_DEEP").is_some() { 20_000 } else { 150 };
+    let lost = BTreeMap::from([(4, Stage::Upload)]);
+    let audit = |promised: &str, claimed: f64| {
+        let (promise, unit) = (noise(promised, "1e-6", 1), Unit::Record { most: 1_000 });
+        let setup = Setup { noise: Some(promise), unit, dimension: 12, ..six() };
+        let config = Arc::new(setup.check().expect("a round"));
+        let (others, one) = ([0.1; 12 * 20], [1.0 / 12.0_f64.sqrt(); 12]);
+        let with = [&others[..], &one].concat();
+        let seen = |first: &[f64]| {
+            let mut updates = [Update::Records(&others); 6];
+            updates[0] = Update::Records(first);
+            let round = simulate(&config, &updates, None, None, &lost, false, &mut |_| false).expect("a round");
+            // Along the record, less what the attacker knows.
+            round.outcome.sum.iter().zip(&one).map(|(sum, x)| sum * x).sum::<f64>()
+        };
+        let deviation = (5.0 * config.noise().expect("noise").share_variance()).sqrt() / config.top() as f64;
+        let known = 5.0 * 20.0 * 0.1 * 12.0_f64.sqrt();
+        let events = |x: &f64| (-3..=3).map(|k| *x - known > 0.5 + f64::from(k) * deviation).collect();
+        refuted(Claim { epsilon: claimed, delta: 1e-6 }, n, || seen(&with), || seen(&others), events)
+    };
+    assert_eq!(audit("2", 2.0), None);
+    assert!(audit("30", 0.5).is_some(), "an audit that finds nothing anywhere");
+}
+
 #[test]
 fn records_are_protected_one_by_one() {
     let setup =
@@ -231,13 +263,53 @@ fn records_are_protected_one_by_one() {
     let config = Arc::new(setup.check().expect("a round"));
     let one_loud = vec![1e6; 5 * 200];
     let updates = vec![Update::Records(&one_loud); 6];
-    let round = simulate(&config, &updates, None, &BTreeMap::new(), false, &mut |_| false).expect("a round");
+    let round = simulate(&config, &updates, None, None, &BTreeMap::new(), false, &mut |_| false).expect("a round");
     // 1,200 records of norm 1 along the diagonal, whatever they were before.
     let expected = 1_200.0 / 5.0_f64.sqrt();
     let noise = (6.0 * config.noise().expect("noise").share_variance()).sqrt() / config.top() as f64;
     for x in &round.outcome.sum {
         assert!((x - expected).abs() < 0.02 * expected + 10.0 * noise, "{x} for {expected}");
     }
+}
+
+/// Counts are exact; other metrics are, to the grid that the ring has room for. Nothing of it depends on the clip or weights.
+#[test]
+fn metrics_travel_masked() {
+    let metric = |name: &str, most| Metric { name: name.into(), most };
+    for (value_bits, max_weight) in [(2, 1), (16, 1), (12, 9), (32, 1 << 20)] {
+        let metrics = vec![metric("examples", 7_000.0), metric("loss", 1e-3), metric("huge", 1e200)];
+        let config = Arc::new(Setup { metrics, value_bits, max_weight, ..six() }.check().expect("a round"));
+        let updates = [Update::Vector(&[0.0; 5]); 6];
+        let given: Vec<Vec<f64>> = (0..6).map(|i| vec![7_000.0 - f64::from(i), -1e-3, 1e200]).collect();
+        let weights = [max_weight; 6];
+        let lost = BTreeMap::from([(2, Stage::Upload)]);
+        let round = simulate(&config, &updates, Some(&weights), Some(&given), &lost, false, &mut |_| false);
+        let outcome = round.expect("a round").outcome;
+        let steps = f64::from(1_u32 << (config.modulus_bits() - 1).min(31)) / 6.0 - 1.0;
+        for (found, (exact, most)) in outcome.metrics.iter().zip([(34_987.0, 7_000.0), (-5e-3, 1e-3), (5e200, 1e200)]) {
+            assert!((found - exact).abs() <= 5.0 * most / steps, "{found} for {exact}");
+        }
+        assert_eq!(outcome.weight, 5 * u64::from(max_weight));
+        if steps > 7_000.0 {
+            assert_eq!(outcome.metrics[0], 34_987.0);
+        }
+        for wrong in [vec![7_001.0, 0.0, 0.0], vec![0.0, f64::NAN, 0.0], vec![0.0; 2], vec![0.0; 4]] {
+            let mut given = given.clone();
+            given[3] = wrong;
+            let refused = simulate(&config, &updates, Some(&weights), Some(&given), &lost, false, &mut |_| false);
+            assert!(matches!(refused, Err(Error::Update { .. })));
+        }
+    }
+    for metrics in [
+        vec![metric("", 1.0)],
+        vec![metric("twice", 1.0), metric("twice", 2.0)],
+        vec![metric("a", 0.0)],
+        vec![metric("a", f64::NAN)],
+    ] {
+        assert!(matches!(Setup { metrics, ..six() }.check(), Err(Error::Parameter { .. })));
+    }
+    let noisy = Setup { metrics: vec![metric("a", 1.0)], noise: Some(noise("1", "1e-5", 1)), value_bits: 8, ..six() };
+    assert!(matches!(noisy.check(), Err(Error::Parameter { what: "metrics", .. })));
 }
 
 #[test]

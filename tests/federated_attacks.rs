@@ -2,10 +2,12 @@
 //!
 //! The attacker is the server, which relays every byte, together with corrupt clients whose identities it may use.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use veilsum_crypto::Identity;
+use veilsum_crypto::{Identity, Peer};
 use veilsum_federated::client::{Party, Seat};
-use veilsum_federated::{Cohort as Losses, Error, Roster, RoundId, Setup, Stage, Update};
+use veilsum_federated::coin::{Coin, Signed};
+use veilsum_federated::{Cohort as Losses, Error, Roster, RoundConfig, RoundId, Setup, Stage, Update};
 use veilsum_tests::cohort::{Cohort, HEADER, Messages, SIGNATURE, bitmap, from_server, signed};
 
 fn six() -> Setup {
@@ -179,6 +181,80 @@ fn the_server_chooses_no_graph() {
     refused(cohort.answer(Stage::Share, 0, &directories[&75]), "");
 }
 
+/// Everyone's first attempt at a coin, and the corrupt clients' second, of the same topic and another value.
+fn coins(cohort: &Cohort) -> Vec<Coin> {
+    let coin =
+        |identity: &Arc<Identity>| Coin::new(identity.clone(), cohort.roster.clone(), b"a session", &cohort.config);
+    cohort.identities.iter().map(|identity| coin(identity).expect("on the roster")).collect()
+}
+
+fn listed(values: impl Iterator<Item = Signed>) -> BTreeMap<u32, Signed> {
+    (0..).zip(values).collect()
+}
+
+#[test]
+fn the_beacon_is_nobodys_choice() {
+    let cohort = Cohort::new(six());
+    let mut coins = self::coins(&cohort);
+    // Corrupt client 5 has a second value up its sleeve, and commits to it once it has seen the others open.
+    let mut sleeve = self::coins(&cohort).remove(5);
+    let commitments = listed(coins.iter().map(Coin::commit));
+    let mut changed = commitments.clone();
+    changed.insert(5, sleeve.commit());
+    let openings = listed(coins.iter_mut().map(|coin| coin.reveal(&commitments).expect("honest")));
+    refused(coins[0].reveal(&changed), "against other commitments");
+    let mut swapped = openings.clone();
+    swapped.insert(5, sleeve.reveal(&changed).expect("it says so itself"));
+    refused(coins[0].beacon(&swapped), "the signature of client 5 does not verify for this attempt and list");
+    let beacons: Vec<_> = coins.iter().map(|coin| coin.beacon(&openings).expect("honest")).collect();
+    assert!(beacons.iter().all(|beacon| *beacon == beacons[0]));
+    // Two lists for two halves: no opening of one half counts in the other.
+    let mut halves = self::coins(&cohort);
+    let first = listed(halves.iter().map(Coin::commit));
+    let mut second = first.clone();
+    second.insert(5, sleeve.commit());
+    let mixed: BTreeMap<u32, Signed> = (0..)
+        .zip(&mut halves[..5])
+        .map(|(client, coin)| (client, coin.reveal(if client < 3 { &first } else { &second }).expect("plausible")))
+        .chain([(5, openings[&5])])
+        .collect();
+    refused(halves[0].beacon(&mixed), "the signature of client 3");
+    // Before anything was opened against a list there is no beacon; without someone's opening neither.
+    assert!(matches!(self::coins(&cohort)[0].beacon(&openings), Err(Error::OutOfOrder { .. })));
+    let mut withheld = openings.clone();
+    withheld.remove(&5);
+    refused(coins[0].beacon(&withheld), "someone on the roster is missing");
+}
+
+#[test]
+fn a_coin_is_tossed_again_as_often_as_clients_may_be_lost() {
+    let setup =
+        |struck| Setup { struck, ..Setup::new(150, 1, 1.0, Losses::Fractions { corrupt: 0.02, dropouts: 0.02 }) };
+    let cohort = Cohort::new(setup(0));
+    let least = cohort.config.shape().least_survivors();
+    let mut peers: Vec<_> = cohort.identities.iter().map(|i| i.peer().clone()).collect();
+    let mut coin = self::coins(&cohort).remove(0);
+    for struck in 1..=3 {
+        peers.pop();
+        let config = setup(struck).check().expect("a round");
+        assert_eq!((config.shape().corrupt, config.shape().least_survivors()), (3, least));
+        coin = coin.again(Roster::new(peers.clone()).expect("distinct"), &config).expect("one more may be lost");
+    }
+    assert!(matches!(setup(4).check(), Err(Error::Parameter { what: "struck", .. })));
+    // A roster that was made up anew, so that more are struck, or fewer assumed corrupt.
+    peers.pop();
+    let fresh =
+        |corrupt, dropouts| Setup::new(146, 1, 1.0, Losses::Fractions { corrupt, dropouts }).check().expect("a round");
+    let again = |peers: &[Peer], config: &RoundConfig| {
+        let coin = self::coins(&cohort).remove(0);
+        coin.again(Roster::new(peers.to_vec()).expect("distinct"), config)
+    };
+    refused(again(&peers, &fresh(0.0206, 0.01)), "too many would have been struck");
+    refused(again(&peers, &fresh(0.01, 0.0)), "too many would have been struck");
+    peers.swap(3, 4);
+    refused(again(&peers, &fresh(0.0206, 0.0)), "less those who withheld");
+}
+
 #[test]
 fn dropouts_and_thresholds_are_the_clients_to_limit() {
     let mut cohort = Cohort::new(six());
@@ -214,9 +290,7 @@ fn dropouts_and_thresholds_are_the_clients_to_limit() {
 fn a_thin_stretch_of_the_ring_is_refused() {
     let setup = Setup::new(150, 1, 1.0, Losses::Fractions { corrupt: 0.02, dropouts: 0.3 });
     let Ok(config) = setup.clone().check() else { panic!("a round") };
-    if config.shape().is_complete() {
-        return;
-    }
+    assert!(!config.shape().is_complete());
     let mut cohort = Cohort::new(setup);
     let context = cohort.context();
     let _ = cohort.run_until(Stage::Confirm);
@@ -333,11 +407,11 @@ fn updates_that_are_not_finite_never_meet_a_mask() {
     let deliveries = cohort.run_until(Stage::Upload);
     for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         let update = [0.0, bad, 1.0];
-        let result = cohort.seats[0].upload(&deliveries[&0], Update::Vector(&update), 1);
+        let result = cohort.seats[0].upload(&deliveries[&0], Update::Vector(&update), 1, &[]);
         assert!(matches!(result, Err(Error::Update { .. })));
     }
     for weight in [0, 2, u32::MAX] {
-        let result = cohort.seats[0].upload(&deliveries[&0], Update::Vector(&[0.0; 3]), weight);
+        let result = cohort.seats[0].upload(&deliveries[&0], Update::Vector(&[0.0; 3]), weight, &[]);
         assert!(matches!(result, Err(Error::Update { .. })));
     }
     // Refused updates leave the client where it was.
@@ -355,13 +429,13 @@ fn a_restored_client_does_not_use_its_masks_twice() {
     // From before the answer: another vector under the same masks is refused, and so is the same one.
     for update in [[0.5; 3], [1.0 / 64.0 / 6.0; 3]] {
         let mut copy = Seat::restore(cohort.party(0), &key, &before).expect("our snapshot");
-        refused(copy.upload(&deliveries[&0], Update::Vector(&update), 1), "another copy");
+        refused(copy.upload(&deliveries[&0], Update::Vector(&update), 1, &[]), "another copy");
     }
     // From after it: the same request gets the same bytes, another is refused.
     let mut copy = Seat::restore(cohort.party(0), &key, &after).expect("our snapshot");
     let same = cohort.updates[0].clone();
-    assert_eq!(copy.upload(&deliveries[&0], Update::Vector(&same), 1).expect("a repeat"), sent);
-    refused(copy.upload(&deliveries[&0], Update::Vector(&[0.5; 3]), 1), "another copy");
+    assert_eq!(copy.upload(&deliveries[&0], Update::Vector(&same), 1, &[]).expect("a repeat"), sent);
+    refused(copy.upload(&deliveries[&0], Update::Vector(&[0.5; 3]), 1, &[]), "another copy");
     // A snapshot is sealed to its key, round and client.
     let other = veilsum_crypto::Key::generate().expect("entropy");
     refused(Seat::restore(cohort.party(0), &other, &after), "does not open");

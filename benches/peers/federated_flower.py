@@ -7,6 +7,7 @@ import numpy as np
 from flwr.common.secure_aggregation.crypto.shamir import combine_shares, create_shares
 from flwr.common.secure_aggregation.quantization import quantize
 from flwr.common.secure_aggregation.secaggplus_utils import pseudo_rand_gen
+from flwr.supercore.primitives.asymmetric import generate_key_pairs, private_key_to_bytes
 
 
 def best(times, work):
@@ -27,8 +28,14 @@ split, shares = best(2, lambda: create_shares(seed, 51, 100))
 rebuild, secret = best(2, lambda: combine_shares(shares[:51]))
 assert secret == seed
 split51, _ = best(2, lambda: create_shares(seed, 28, 51))
+# A client of Flower deals its mask seed and its private key, in PEM.
+private = private_key_to_bytes(generate_key_pairs()[0])
+split_key, _ = best(2, lambda: create_shares(private, 28, 51))
 print(
     json.dumps(
-        {"quantise": quantised, "mask": generated, "add": added, "split": split, "rebuild": rebuild, "split51": split51}
+        {
+            "quantise": quantised, "mask": generated, "add": added, "split": split, "rebuild": rebuild,
+            "split51": split51, "split_key": split_key,
+        }
     )
 )

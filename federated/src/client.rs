@@ -20,7 +20,7 @@ pub use seat::Seat;
 
 use crate::Error;
 use crate::encoding::{self, Update};
-use crate::keys::{self, RoundSecrets};
+use crate::keys::{self, End, RoundSecrets};
 use crate::mask::{self, Mask};
 use crate::message::{self, Advert, Delivery, Directory, Kind, OpenShare, SealedShares, Secret, SignedAdvert};
 use crate::ring::{self, Lane};
@@ -223,7 +223,7 @@ type Dealt = (Vec<SealedShares>, [Zeroizing<[u8; 32]>; 2]);
 
 fn deal(party: &Party, graph: &Graph, secrets: &RoundSecrets, neighbors: &[(u32, Advert)]) -> Result<Dealt, Error> {
     let (me, context) = (party.number(), party.context());
-    let public = secrets.advert(context, me).share_key;
+    let end = End::of(me, &secrets.share);
     let mut holders: Vec<(u32, Option<&Advert>)> = neighbors.iter().map(|(n, advert)| (*n, Some(advert))).collect();
     holders.push((me, None));
     holders.sort_unstable_by_key(|holder| holder.0);
@@ -239,7 +239,7 @@ fn deal(party: &Party, graph: &Graph, secrets: &RoundSecrets, neighbors: &[(u32,
         let sealed = match advert {
             None => Vec::new(),
             Some(advert) => {
-                let key = keys::share_key(context, me, &secrets.share, &public, holder, &advert.share_key)?;
+                let key = end.share_key(context, holder, &advert.share_key)?;
                 let mut both = Zeroizing::new([0; message::SHARES]);
                 both[..32].copy_from_slice(&*seed);
                 both[32..].copy_from_slice(&*mask_key);
@@ -257,16 +257,17 @@ fn deal(party: &Party, graph: &Graph, secrets: &RoundSecrets, neighbors: &[(u32,
 impl Client<Shared> {
     /// Opens the shares that were dealt to it, and uploads the update under its masks.
     ///
-    /// `weight` is 1 unless weights travel in this round.
+    /// `weight` is 1 unless weights travel in this round; `metrics` are the values of the round's
+    /// [metrics](crate::RoundConfig::metrics), in order.
     ///
     /// # Errors
     /// Refuses updates that are not finite or not of the round's shape (before anything is masked), a delivery that
     /// leaves out this client or too many others, and shares that do not open or do not match their commitments.
-    pub fn upload(self, delivery: &[u8], update: Update<'_>, weight: u32) -> Step<Uploaded, Shared> {
+    pub fn upload(self, delivery: &[u8], update: Update<'_>, weight: u32, metrics: &[f64]) -> Step<Uploaded, Shared> {
         self.step(|party, now| {
             let config = party.config();
             let rotation = party.rotation();
-            let mut values = Zeroizing::new(encoding::encode(config, rotation.as_ref(), update, weight)?);
+            let mut values = Zeroizing::new(encoding::encode(config, rotation.as_ref(), update, weight, metrics)?);
             let body = message::open_from_server(Kind::Delivery, party.context(), delivery)?;
             let delivery = Delivery::decode(body, config)?;
             let holding = open_delivery(party, now, delivery)?;
@@ -294,13 +295,13 @@ fn open_delivery(party: &Party, now: &Shared, delivery: Delivery) -> Result<Hold
     party.check_enough("upload", &delivery.present)?;
     let mut opened: Vec<HeldShares> =
         vec![HeldShares { dealer: me, shares: [now.own_shares[0].clone(), now.own_shares[1].clone()] }];
+    let end = End::of(me, &now.secrets.share);
     let mut boxes = delivery.shares.iter();
     for (dealer, advert) in now.neighbors.iter().filter(|(n, _)| delivery.present[*n as usize]) {
         let Some(entry) = boxes.next().filter(|entry| entry.other == *dealer) else {
             return refused(format!("client {dealer} is said to have shared, and its shares were not delivered"));
         };
-        let public = keys_public(&now.secrets);
-        let key = keys::share_key(context, me, &now.secrets.share, &public, *dealer, &advert.share_key)?;
+        let key = end.share_key(context, *dealer, &advert.share_key)?;
         let bound = keys::share_context(context, *dealer, me, &entry.commitments);
         let Ok(both) = key.open(&entry.sealed, &bound).map(Zeroizing::new) else {
             return refused(format!(
@@ -337,24 +338,15 @@ fn open_delivery(party: &Party, now: &Shared, delivery: Delivery) -> Result<Hold
         return refused(format!("only {} holders of shares are left, fewer than the threshold", opened.len()));
     }
     opened.sort_unstable_by_key(|held| held.dealer);
-    Ok(Holding {
-        lineage: keys_public(&now.secrets),
-        graph_seed: now.graph_seed,
-        present: delivery.present,
-        shares: opened,
-    })
-}
-
-fn keys_public(secrets: &RoundSecrets) -> [u8; 32] {
-    x25519_dalek::PublicKey::from(&secrets.share).to_bytes()
+    Ok(Holding { lineage: end.public, graph_seed: now.graph_seed, present: delivery.present, shares: opened })
 }
 
 fn masks_of(party: &Party, now: &Shared, present: &[bool]) -> Result<Vec<Mask>, Error> {
     let (me, context) = (party.number(), party.context());
-    let public = x25519_dalek::PublicKey::from(&now.secrets.mask).to_bytes();
+    let end = End::of(me, &now.secrets.mask);
     let mut masks = vec![keys::self_mask(context, me, &now.secrets.seed)];
     for (peer, advert) in now.neighbors.iter().filter(|(n, _)| present[*n as usize]) {
-        masks.push(keys::pair_mask(context, me, &now.secrets.mask, &public, *peer, &advert.mask_key)?);
+        masks.push(end.pair_mask(context, *peer, &advert.mask_key)?);
     }
     Ok(masks)
 }

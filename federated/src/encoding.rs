@@ -6,7 +6,7 @@
 mod rotation;
 
 use crate::Error;
-use crate::round::{RoundConfig, Unit};
+use crate::round::{Metric, RoundConfig, Unit};
 pub(crate) use rotation::Rotation;
 
 /// A client's update.
@@ -21,12 +21,13 @@ pub enum Update<'a> {
 /// Attempts at rounding within the norm bound; each succeeds with probability at least 0.39.
 const ATTEMPTS: u32 = 64;
 
-/// Encodes an update, weight included, as the integers that are masked.
+/// Encodes an update as the integers that are masked: coordinates, metrics, and the weight where weights travel.
 pub(crate) fn encode(
     config: &RoundConfig,
     rotation: Option<&Rotation>,
     update: Update<'_>,
     weight: u32,
+    metrics: &[f64],
 ) -> Result<Vec<i64>, Error> {
     let refused = |why: String| Err(Error::Update { why });
     if !(1..=config.max_weight()).contains(&weight) {
@@ -35,6 +36,7 @@ pub(crate) fn encode(
             config.max_weight()
         ));
     }
+    let metrics = encoded_metrics(config, metrics)?;
     let dimension = config.dimension();
     let rows = match (update, config.unit()) {
         (Update::Vector(vector), Unit::Client) if vector.len() == dimension => vector,
@@ -72,15 +74,45 @@ pub(crate) fn encode(
             }
             _ => {
                 let top = config.top() as i64;
-                sum.iter_mut().zip(&scratch).for_each(|(s, x)| *s += (x.round() as i64).clamp(-top, top));
+                sum.iter_mut().zip(&scratch).for_each(|(s, x)| *s += nearest(*x).clamp(-top, top));
             }
         }
     }
     if config.max_weight() > 1 {
         sum.iter_mut().for_each(|s| *s *= i64::from(weight));
+    }
+    sum.extend(metrics);
+    if config.max_weight() > 1 {
         sum.push(i64::from(weight));
     }
     Ok(sum)
+}
+
+fn encoded_metrics(config: &RoundConfig, values: &[f64]) -> Result<Vec<i64>, Error> {
+    let known = config.metrics();
+    if values.len() != known.len() {
+        return Err(Error::Update {
+            why: format!("it comes with {} metrics and the round has {}", values.len(), known.len()),
+        });
+    }
+    let encoded = |(value, metric): (&f64, &Metric)| {
+        if value.is_finite() && value.abs() <= metric.most {
+            let room = config.metric_room();
+            Ok(((value * config.metric_scale(metric)).round() as i64).clamp(-room, room))
+        } else {
+            Err(Error::Update {
+                why: format!("its metric {:?} is not a number of magnitude at most {}", metric.name, metric.most),
+            })
+        }
+    };
+    values.iter().zip(known).map(encoded).collect()
+}
+
+/// The nearest whole number, ties to even, for |x| < 2^51. Numbers between 2^52 and 2^53 are whole, so the sum is rounded
+/// as it is made; unlike a call to `round`, that is done for many at a time.
+fn nearest(x: f64) -> i64 {
+    const WHOLE: f64 = 1.5 * (1_u64 << 52) as f64;
+    (x + WHOLE).to_bits().wrapping_sub(WHOLE.to_bits()) as i64
 }
 
 /// Scales a row to grid steps, clipped to the round's L2 bound.
@@ -132,16 +164,29 @@ fn squared_norm(row: &[i64]) -> u128 {
     row.iter().map(|&x| u128::from(x.unsigned_abs()).pow(2)).sum()
 }
 
-/// From the decoded sum back to the updates' units; a weight, where weights travel, comes last and is returned apart.
-pub(crate) fn decode(config: &RoundConfig, rotation: Option<&Rotation>, mut sum: Vec<i64>) -> (Vec<f64>, Option<u64>) {
-    let weight = (config.max_weight() > 1).then(|| sum.pop().unwrap_or_default().max(0) as u64);
+/// A decoded sum, in the units of what was encoded.
+pub(crate) struct Decoded {
+    pub(crate) sum: Vec<f64>,
+    pub(crate) metrics: Vec<f64>,
+    /// Where weights travel.
+    pub(crate) weight: Option<u64>,
+}
+
+pub(crate) fn decode(config: &RoundConfig, rotation: Option<&Rotation>, integers: &[i64]) -> Decoded {
+    let (coordinates, rest) = integers.split_at(config.dimension());
+    let (metrics, weight) = rest.split_at(config.metrics().len());
     let step = config.clip() / config.top() as f64;
-    let mut values: Vec<f64> = sum.into_iter().map(|x| x as f64).collect();
+    let mut sum: Vec<f64> = coordinates.iter().map(|&x| x as f64).collect();
     if let Some(rotation) = rotation {
-        rotation.back(&mut values);
+        rotation.back(&mut sum);
     }
-    values.iter_mut().for_each(|x| *x *= step);
-    (values, weight)
+    sum.iter_mut().for_each(|x| *x *= step);
+    let metrics = metrics.iter().zip(config.metrics());
+    Decoded {
+        sum,
+        metrics: metrics.map(|(&x, metric)| x as f64 / config.metric_scale(metric)).collect(),
+        weight: weight.first().map(|&weight| weight.max(0) as u64),
+    }
 }
 
 /// Uniform numbers for rounding, from the operating system, a block at a time.
@@ -186,6 +231,13 @@ mod tests {
         // Hoeffding: off by 0.02 of a step with probability 2 exp(-2 * 40000 * 0.02^2) < 3e-14 a coordinate.
         for (s, x) in sum.iter().zip(row) {
             assert!((*s as f64 / 40_000.0 - x).abs() < 0.02);
+        }
+    }
+
+    #[test]
+    fn the_nearest_whole_number() {
+        for x in [0.0, -0.0, 0.5, -0.5, 1.5, 2.5, -2.5, 0.49999999999999994, -1e9 - 0.25, 2_147_483_647.0, 1e-300] {
+            assert_eq!(nearest(x), x.round_ties_even() as i64, "{x}");
         }
     }
 

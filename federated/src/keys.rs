@@ -43,12 +43,6 @@ fn fresh() -> Result<Zeroizing<[u8; 32]>, Error> {
     Ok(bytes)
 }
 
-/// Two clients' numbers and public keys of one purpose, the lower number first.
-fn ordered(me: (u32, &[u8; 32]), peer: (u32, &[u8; 32])) -> Vec<u8> {
-    let (low, high) = if me.0 < peer.0 { (me, peer) } else { (peer, me) };
-    [&low.0.to_be_bytes()[..], &high.0.to_be_bytes(), low.1, high.1].concat()
-}
-
 fn expand(secret: &[u8], context: &Context, label: &[u8], info: &[u8]) -> Zeroizing<[u8; 32]> {
     let mut key = Zeroizing::new([0; 32]);
     Hkdf::<Sha256>::new(Some(context.as_bytes()), secret)
@@ -67,40 +61,50 @@ fn agree(secret: &StaticSecret, peer: u32, key: &[u8; 32]) -> Result<Zeroizing<[
     }
 }
 
-/// The mask that `me` shares with `peer`, as `me` applies it.
-pub(crate) fn pair_mask(
-    context: &Context,
-    me: u32,
-    secret: &StaticSecret,
-    public: &[u8; 32],
-    peer: u32,
-    peer_key: &[u8; 32],
-) -> Result<Mask, Error> {
-    let shared = agree(secret, peer, peer_key)?;
-    let info = ordered((me, public), (peer, peer_key));
-    let key = expand(&*shared, context, b"veilsum.federated.pair-mask.v1\0", &info);
-    Ok(Mask { key, sign: Sign::of(me, peer) })
+/// One end of a pair: a client's number and its key pair of one purpose.
+pub(crate) struct End<'a> {
+    pub(crate) client: u32,
+    pub(crate) secret: &'a StaticSecret,
+    pub(crate) public: [u8; 32],
+}
+
+impl<'a> End<'a> {
+    pub(crate) fn of(client: u32, secret: &'a StaticSecret) -> Self {
+        Self { client, secret, public: PublicKey::from(secret).to_bytes() }
+    }
+
+    /// The key that both ends derive, bound to the round, their numbers and their public keys, the lower number first.
+    fn key_with(
+        &self,
+        context: &Context,
+        label: &[u8],
+        peer: u32,
+        key: &[u8; 32],
+    ) -> Result<Zeroizing<[u8; 32]>, Error> {
+        let shared = agree(self.secret, peer, key)?;
+        let (me, peer) = ((self.client, &self.public), (peer, key));
+        let (low, high) = if me.0 < peer.0 { (me, peer) } else { (peer, me) };
+        let info = [&low.0.to_be_bytes()[..], &high.0.to_be_bytes(), low.1, high.1].concat();
+        Ok(expand(&*shared, context, label, &info))
+    }
+
+    /// The mask that this client shares with `peer`, as this client applies it.
+    pub(crate) fn pair_mask(&self, context: &Context, peer: u32, key: &[u8; 32]) -> Result<Mask, Error> {
+        let key = self.key_with(context, b"veilsum.federated.pair-mask.v1\0", peer, key)?;
+        Ok(Mask { key, sign: Sign::of(self.client, peer) })
+    }
+
+    /// The key under which the two clients seal shares to each other.
+    pub(crate) fn share_key(&self, context: &Context, peer: u32, key: &[u8; 32]) -> Result<Key, Error> {
+        let key = self.key_with(context, b"veilsum.federated.share-key.v1\0", peer, key)?;
+        Ok(hazmat::key_from_secret(veilsum_crypto::secret::Secret::copied_from(&key), veilsum_crypto::Suite::default()))
+    }
 }
 
 /// The mask that `client` adds alone.
 pub(crate) fn self_mask(context: &Context, client: u32, seed: &[u8; 32]) -> Mask {
     let key = expand(seed, context, b"veilsum.federated.self-mask.v1\0", &client.to_be_bytes());
     Mask { key, sign: Sign::Plus }
-}
-
-/// The key under which two clients seal shares to each other.
-pub(crate) fn share_key(
-    context: &Context,
-    me: u32,
-    secret: &StaticSecret,
-    public: &[u8; 32],
-    peer: u32,
-    peer_key: &[u8; 32],
-) -> Result<Key, Error> {
-    let shared = agree(secret, peer, peer_key)?;
-    let info = ordered((me, public), (peer, peer_key));
-    let key = expand(&*shared, context, b"veilsum.federated.share-key.v1\0", &info);
-    Ok(hazmat::key_from_secret(veilsum_crypto::secret::Secret::copied_from(&key), veilsum_crypto::Suite::default()))
 }
 
 /// What a sealed pair of shares is bound to: round, stage, sender, receiver, and the dealer's commitments to it.
@@ -111,8 +115,7 @@ pub(crate) fn share_context(context: &Context, dealer: u32, holder: u32, commitm
 
 /// The promise of a client's mask seed, checked when the seed is rebuilt.
 pub(crate) fn seed_commitment(context: &Context, client: u32, seed: &[u8; 32]) -> [u8; 32] {
-    let hash = Sha256::new().chain_update(b"veilsum.federated.seed-commitment.v1\0").chain_update(context.as_bytes());
-    hash.chain_update(client.to_be_bytes()).chain_update(seed).finalize().into()
+    commitment(b"veilsum.federated.seed-commitment.v1\0", context, &client.to_be_bytes(), seed)
 }
 
 /// The dealer's promise of one share. A share is uniform on 32 bytes, so its hash hides it.
@@ -123,7 +126,11 @@ pub(crate) fn share_commitment(
     secret: Secret,
     share: &[u8; 32],
 ) -> [u8; 32] {
-    let hash = Sha256::new().chain_update(b"veilsum.federated.share-commitment.v1\0").chain_update(context.as_bytes());
-    let hash = hash.chain_update(dealer.to_be_bytes()).chain_update(holder.to_be_bytes());
-    hash.chain_update([secret as u8]).chain_update(share).finalize().into()
+    let of_what = [&dealer.to_be_bytes()[..], &holder.to_be_bytes(), &[secret as u8]].concat();
+    commitment(b"veilsum.federated.share-commitment.v1\0", context, &of_what, share)
+}
+
+fn commitment(label: &[u8], context: &Context, of_what: &[u8], secret: &[u8; 32]) -> [u8; 32] {
+    let hash = Sha256::new().chain_update(label).chain_update(context.as_bytes());
+    hash.chain_update(of_what).chain_update(secret).finalize().into()
 }

@@ -9,7 +9,7 @@
 //! let updates = [[0.1, 0.2, 0.3]; 6];
 //! let updates: Vec<Update<'_>> = updates.iter().map(|u| Update::Vector(u)).collect();
 //! let lost = BTreeMap::from([(4, Stage::Upload)]);
-//! let round = simulate(&config, &updates, None, &lost, false, &mut |_| false)?;
+//! let round = simulate(&config, &updates, None, None, &lost, false, &mut |_| false)?;
 //! assert_eq!(round.outcome.survivors, [0, 1, 2, 3, 5]);
 //! assert!((round.outcome.mean()[2] - 0.3).abs() < 1e-4);
 //! # Ok::<(), veilsum_federated::Error>(())
@@ -56,5 +56,5 @@ pub use encoding::Update;
 pub use error::Error;
 pub use memory::{Simulated, simulate};
 pub use noise_share::DistributedNoise;
-pub use round::{Cohort, Roster, RoundConfig, RoundId, Setup, Shape, Unit};
+pub use round::{Cohort, Metric, Roster, RoundConfig, RoundId, Setup, Shape, Unit};
 pub use server::{Outcome, Server, Stage};

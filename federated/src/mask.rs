@@ -6,15 +6,20 @@
 
 use crate::ring::Lane;
 use aes::Aes256;
-use cipher::{KeyIvInit, StreamCipher, StreamCipherSeek};
-use ctr::Ctr128BE;
+use cipher::{Block, KeyIvInit, StreamCipherCore, StreamCipherSeekCore};
+use ctr::{CtrCore, flavors::Ctr128BE};
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 /// Lanes that one thread works on at a time: small enough to stay in the second-level cache under many masks.
 const TILE: usize = 16 * 1024;
-/// Keystream bytes generated before they are added: small enough for the first-level cache.
-const BURST: usize = 8 * 1024;
+/// Keystream blocks generated before they are added: small enough for the first-level cache.
+const BURST: usize = 512;
+/// Bytes of a block of AES.
+const BLOCK: usize = 16;
+
+/// Block by block, without the buffer of a byte-wise stream: keystream is written, not XORed onto zeros.
+type Keystream = CtrCore<Aes256, Ctr128BE>;
 
 /// The 32-byte key of one mask, and the direction in which it is applied.
 pub(crate) struct Mask {
@@ -46,13 +51,14 @@ impl Sign {
 /// Applies every mask to `sum`, tile by tile, on all threads of the current pool.
 pub(crate) fn apply<L: Lane>(sum: &mut [L], masks: &[Mask]) {
     sum.par_chunks_mut(TILE).enumerate().for_each(|(tile, lanes)| {
-        let mut burst = Zeroizing::new([0_u8; BURST]);
+        let mut burst = Zeroizing::new([[0_u8; BLOCK]; BURST]);
         for mask in masks {
-            let mut stream = Ctr128BE::<Aes256>::new((&*mask.key).into(), &[0; 16].into());
-            stream.seek((tile * TILE * L::BYTES) as u64);
-            for part in lanes.chunks_mut(BURST / L::BYTES) {
-                let bytes = &mut burst[..part.len() * L::BYTES];
-                stream.write_keystream(bytes);
+            let mut stream = Keystream::new((&*mask.key).into(), &[0; BLOCK].into());
+            stream.set_block_pos((tile * TILE * L::BYTES / BLOCK) as u128);
+            for part in lanes.chunks_mut(BURST * BLOCK / L::BYTES) {
+                let blocks = &mut burst[..(part.len() * L::BYTES).div_ceil(BLOCK)];
+                stream.write_keystream_blocks(Block::<Keystream>::cast_slice_from_core_mut(blocks));
+                let bytes = blocks.as_flattened();
                 match mask.sign {
                     Sign::Plus => L::add_words(part, bytes),
                     Sign::Minus => L::subtract_words(part, bytes),
@@ -65,6 +71,7 @@ pub(crate) fn apply<L: Lane>(sum: &mut [L], masks: &[Mask]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cipher::StreamCipher;
 
     fn mask(byte: u8, sign: Sign) -> Mask {
         Mask { key: Zeroizing::new([byte; 32]), sign }
@@ -76,7 +83,7 @@ mod tests {
         let mut tiled = vec![0_u32; count];
         apply(&mut tiled, &[mask(7, Sign::Plus)]);
         let mut whole = vec![0_u8; count * 4];
-        Ctr128BE::<Aes256>::new(&[7; 32].into(), &[0; 16].into()).write_keystream(&mut whole);
+        ctr::Ctr128BE::<Aes256>::new(&[7; 32].into(), &[0; 16].into()).write_keystream(&mut whole);
         let expected: Vec<u32> = whole.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
         assert_eq!(tiled, expected);
     }

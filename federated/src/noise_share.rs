@@ -6,21 +6,13 @@
 //! Zeroing one unit moves the sum by its vector, so that is the sensitivity: L2 at most the checked norm, L1 at most
 //! `min(sqrt(d) L2, L2^2)`, since integers are at most their squares.
 
-mod sizing;
-
 use crate::Error;
 use crate::round::Shape;
-use sizing::approximate_variance;
 use veilsum_dp_core::accounting::{Event, RdpAccountant};
 use veilsum_dp_core::noise::Skellam;
 use veilsum_dp_core::privacy::{Delta, Epsilon, Positive, Rational};
 use veilsum_dp_core::sensitivity::Neighbors;
 use zeroize::Zeroizing;
-
-/// The first extra factor on the variance that is tried where the approximate one does not certify; then its squares.
-const CREEP: f64 = 1.0 + 1.0 / 4096.0;
-/// No more than this is added: beyond, the promise is below what the accountant's orders reach.
-const MOST_EXTRA: f64 = 3.0;
 
 /// What the clients' noise promises over all rounds of a training run.
 #[derive(Clone, Debug)]
@@ -68,29 +60,44 @@ impl DistributedNoise {
 #[derive(Clone, Debug)]
 pub struct NoisePlan {
     promise: DistributedNoise,
+    top: u64,
     squared_l2: u64,
     l1: u64,
     share_variance: f64,
 }
 
 impl NoisePlan {
+    /// The least variance, of 12 significant bits, with which the accountant certifies the promise for the fewest honest
+    /// survivors. So few bits make machines agree on the round whose logarithms differ in the last place.
     pub(crate) fn size(promise: DistributedNoise, shape: &Shape, top: u64, dimension: usize) -> Result<Self, Error> {
         let (squared_l2, l1) = norm_bounds(top, dimension);
         let honest = shape.least_survivors() - shape.corrupt;
-        let total = approximate_variance(&promise, l1, squared_l2)?;
-        // Rounded up to 20 bits, so that machines whose logarithms differ in the last place agree on the round.
-        let rounded = |factor: f64| f64::from_bits(((factor * total / f64::from(honest)).to_bits() | 0xFFFF_FFFF) + 1);
-        let plan = |factor| Self { promise: promise.clone(), squared_l2, l1, share_variance: rounded(factor) };
+        let with =
+            |variance: u32| Self { promise: promise.clone(), top, squared_l2, l1, share_variance: coarse(variance) };
         let target = promise.epsilon.rational().lower();
-        // The accountant tries fewer orders than the approximation: a little more noise makes up for that.
-        let factors = std::iter::successors(Some(1.0), |&f| Some(if f == 1.0 { CREEP } else { f * f }));
-        let certified = factors.take_while(|&f| f <= MOST_EXTRA).map(plan).find(|plan| plan.epsilon(honest) <= target);
-        let certified = certified.ok_or_else(|| Error::Unsafe {
+        let enough = |variance: u32| with(variance).epsilon(honest) <= target;
+        let refused = || Error::Unsafe {
             why: format!(
                 "epsilon {} at delta {} over {} rounds is smaller than the accountant can certify; raise epsilon or delta",
                 promise.epsilon, promise.delta, promise.rounds
             ),
-        })?;
+        };
+        // Gaussian noise would take about this much.
+        let logarithm = 1.0 - promise.delta.rational().lower().ln();
+        let total = f64::from(promise.rounds) * squared_l2 as f64 * logarithm * (2.0 / target.powi(2) + 1.0 / target);
+        let mut high = nearly(total / f64::from(honest));
+        while !enough(high) {
+            high = Some(high + OCTAVE).filter(|&high| high < nearly(1e40)).ok_or_else(refused)?;
+        }
+        let mut low = high.saturating_sub(OCTAVE);
+        while low > nearly(1e-12) && enough(low) {
+            (low, high) = (low - OCTAVE, low);
+        }
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if enough(middle) { high = middle } else { low = middle }
+        }
+        let certified = with(high);
         // Fails here, at setup, if the sampler does not reach so far: the grid is then far finer than the noise.
         Skellam::new(&Positive::from_f64(
             "the variance of a client's share of the noise, in grid steps",
@@ -121,6 +128,13 @@ impl NoisePlan {
     #[must_use]
     pub fn share_variance(&self) -> f64 {
         self.share_variance
+    }
+
+    /// By how much the norm that noise must cover exceeds the clip, since integers have to: noise is larger by this factor
+    /// than it would be for real numbers. It is 1 for a fine grid.
+    #[must_use]
+    pub fn inflation(&self) -> f64 {
+        (self.squared_l2 as f64).sqrt() / self.top as f64
     }
 
     /// Adds this client's share of the noise, fresh.
@@ -174,6 +188,50 @@ impl NoisePlan {
     }
 }
 
+/// Positive numbers of 12 bits after the first, by their place in order: the upper 24 bits of the binary64 encoding.
+fn coarse(place: u32) -> f64 {
+    f64::from_bits(u64::from(place) << 40)
+}
+
+/// The place of the greatest such number that is at most `x`, for finite x > 0.
+fn nearly(x: f64) -> u32 {
+    (x.to_bits() >> 40) as u32
+}
+
+/// Places from a number to its double.
+const OCTAVE: u32 = 1 << 12;
+
+/// By how much a ring of 2^`bits` inflates noise: the [inflation](NoisePlan::inflation) of the finest grid on which the
+/// noisy sum of `clients` rotated vectors stays inside the ring up to `sigmas` of its standard deviations, with noise of
+/// `multiplier` times the clip in all (Kairouz, Liu and Steinke 2021, section 4: clip 1 on a grid of g, the sum has a
+/// variance of n^2/d + n g^2/4 + multiplier^2 in each coordinate, and 2^bits g covers twice `sigmas` deviations).
+///
+/// A guide to the bits that a deployment needs; [`Setup::check`](crate::Setup::check) itself lets no signal wrap at all,
+/// however unlikely.
+///
+/// # Errors
+/// [`Error::Parameter`] for numbers that are not finite and positive, and for a ring that holds no grid.
+pub fn inflation(clients: u32, dimension: usize, bits: u32, multiplier: f64, sigmas: f64) -> Result<f64, Error> {
+    let positive = |what, x: f64| match x.is_finite() && x > 0.0 {
+        true => Ok(x),
+        false => Err(Error::parameter(what, x, "a finite number > 0")),
+    };
+    let (z, k) = (positive("multiplier", multiplier)?, positive("sigmas", sigmas)?);
+    let (n, d) = (positive("clients", clients.into())?, positive("dimension", dimension as f64)?);
+    // (2^bits g / 2k)^2 = n^2/d + n g^2/4 + z^2, solved for the steps 1/g in the clip.
+    let room = (f64::from(bits.min(62)).exp2() / (2.0 * k)).powi(2) - n / 4.0;
+    let steps = (room / (n * n / d + z * z)).sqrt();
+    if !(1.0..9e9).contains(&steps) {
+        return Err(Error::parameter(
+            "bits",
+            bits,
+            "enough for at least one grid step in the clip, and at most 32 more",
+        ));
+    }
+    let (squared, _) = norm_bounds(steps as u64, dimension);
+    Ok((squared as f64).sqrt() / steps.floor())
+}
+
 /// Probability that noise wraps around the ring in some coordinate of a round. Wrapping is post-processing of the
 /// noisy sum: it costs accuracy, never privacy.
 pub const WRAP: f64 = 1.0 / (1_u64 << 40) as f64;
@@ -189,4 +247,32 @@ pub(crate) fn norm_bounds(radius: u64, dimension: usize) -> (u64, u64) {
     let squared = conditional.min(always);
     let l1 = (d * squared).isqrt().min(squared);
     (squared as u64, l1 as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inflation_of_a_ring_of_sixteen_bits() {
+        for (clients, expected) in [(100, "1.002"), (10_000, "1.17")] {
+            let found = inflation(clients, 1 << 20, 16, 1.0, 4.0).expect("a grid");
+            assert!(found.to_string().starts_with(expected), "{found} for {clients}");
+        }
+        assert!(inflation(10_000, 1 << 20, 4, 1.0, 4.0).is_err());
+        assert!(inflation(10, 1, 62, 1e-300, 1e-300).is_err() && inflation(10, 1, 16, f64::NAN, 4.0).is_err());
+    }
+
+    #[test]
+    fn the_variance_is_the_least_that_is_certified() {
+        use crate::{Cohort, Setup};
+        let (epsilon, delta) = (Epsilon::from_decimal(2.0).expect("> 0"), Delta::from_decimal(1e-6).expect("in range"));
+        let noise = DistributedNoise::new(epsilon, delta, 10).expect("valid");
+        let setup = Setup::new(10, 100, 1.0, Cohort::Counts { corrupt: 1, dropouts: 1 });
+        let config = Setup { noise: Some(noise), value_bits: 8, ..setup }.check().expect("a round");
+        let plan = config.noise().expect("noise");
+        assert!(plan.epsilon(8) <= 2.0);
+        let less = NoisePlan { share_variance: coarse(nearly(plan.share_variance) - 1), ..plan.clone() };
+        assert!(less.epsilon(8) > 2.0);
+    }
 }

@@ -37,6 +37,16 @@ pub enum Cohort {
     },
 }
 
+/// A number that every client reports beside its update, such as a loss or a count, and of which the server learns the
+/// sum. It travels as one more masked coordinate, outside the clip.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metric {
+    /// What it is called; at most 255 bytes.
+    pub name: String,
+    /// The largest magnitude that a client may report; finite, > 0. Larger values are refused before masking.
+    pub most: f64,
+}
+
 /// Whose contribution is clipped and protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
@@ -76,12 +86,18 @@ pub struct Setup {
     pub max_weight: u32,
     /// Corruption and dropouts.
     pub cohort: Cohort,
+    /// Clients that were struck from the roster since it was enrolled, because they withheld their opening of the
+    /// [coin](crate::coin). They are among `clients` and among the losses allowed for, and not on the round's roster.
+    pub struck: u32,
     /// Whether the server may deviate from the protocol.
     pub malicious_server: bool,
     /// Whose contribution is protected.
     pub unit: Unit,
     /// Noise from the clients, or none.
     pub noise: Option<DistributedNoise>,
+    /// What clients report beside their updates. Not with noise, which covers the update alone: put what is to be
+    /// protected into the update.
+    pub metrics: Vec<Metric>,
 }
 
 impl Setup {
@@ -95,9 +111,11 @@ impl Setup {
             value_bits: 16,
             max_weight: 1,
             cohort,
+            struck: 0,
             malicious_server: true,
             unit: Unit::Client,
             noise: None,
+            metrics: Vec::new(),
         }
     }
 
@@ -135,6 +153,7 @@ impl Setup {
                 "1 with noise or with records as units: a weight would scale the clip; weigh by clipping instead",
             ));
         }
+        self.check_metrics()?;
         let top = (1_u64 << (self.value_bits - 1)) - 1;
         let plan = self.noise.map(|noise| NoisePlan::size(noise, &shape, top, self.dimension)).transpose()?;
         let largest = plan.as_ref().map_or(top, NoisePlan::largest_coordinate);
@@ -161,14 +180,36 @@ impl Setup {
         })
     }
 
+    fn check_metrics(&self) -> Result<(), Error> {
+        if self.noise.is_some() && !self.metrics.is_empty() {
+            return Err(Error::parameter(
+                "metrics",
+                format!("a list of {}", self.metrics.len()),
+                "empty with noise, which covers the update alone; put what is to be protected into the update",
+            ));
+        }
+        let mut seen = std::collections::HashSet::new();
+        for Metric { name, most } in &self.metrics {
+            if name.is_empty() || name.len() > 255 || !seen.insert(name) {
+                return Err(Error::parameter(
+                    "metrics",
+                    format!("{name:.40?}"),
+                    "of different names of 1 to 255 bytes",
+                ));
+            }
+            if !(most.is_finite() && *most > 1e-300 && *most < 1e300) {
+                return Err(Error::parameter("the most of a metric", most, "a finite number > 0"));
+            }
+        }
+        Ok(())
+    }
+
     fn shape(&self) -> Result<Shape, Error> {
         if !(3..=MAX_CLIENTS).contains(&self.clients) {
             return Err(Error::parameter("clients", self.clients, "between 3 and 65,534"));
         }
-        match self.cohort {
-            Cohort::Counts { corrupt, dropouts } => {
-                Shape::complete(self.clients, corrupt.min(self.clients), dropouts, self.malicious_server)
-            }
+        let (corrupt, dropouts) = match self.cohort {
+            Cohort::Counts { corrupt, dropouts } => (corrupt.min(self.clients), dropouts),
             Cohort::Fractions { corrupt, dropouts } => {
                 let count = |what, fraction: f64| {
                     if (0.0..1.0).contains(&fraction) {
@@ -177,10 +218,17 @@ impl Setup {
                         Err(Error::parameter(what, fraction, "in [0, 1)"))
                     }
                 };
-                let (c, d) = (count("corrupt_fraction", corrupt)?, count("dropout_fraction", dropouts)?);
-                Shape::least(self.clients, c, d, self.malicious_server)
+                (count("corrupt_fraction", corrupt)?, count("dropout_fraction", dropouts)?)
             }
-        }
+        };
+        let least = matches!(self.cohort, Cohort::Fractions { .. });
+        let (Some(clients), Some(dropouts)) =
+            (self.clients.checked_sub(self.struck), dropouts.checked_sub(self.struck))
+        else {
+            return Err(Error::parameter("struck", self.struck, "no more than the losses that the round allows for"));
+        };
+        let shape = if least { Shape::least } else { Shape::complete };
+        shape(clients, corrupt, dropouts, self.malicious_server)
     }
 }
 
@@ -284,10 +332,28 @@ impl RoundConfig {
         self.top
     }
 
-    /// Residues in a masked vector: the coordinates, and the weight where weights travel.
+    /// Residues in a masked vector: the coordinates, the metrics, and the weight where weights travel.
     #[must_use]
     pub fn words(&self) -> usize {
-        self.dimension + usize::from(self.max_weight > 1)
+        self.dimension + self.setup.metrics.len() + usize::from(self.max_weight > 1)
+    }
+
+    /// What clients report beside their updates, in the order in which values are given.
+    #[must_use]
+    pub fn metrics(&self) -> &[Metric] {
+        &self.setup.metrics
+    }
+
+    /// Grid steps of a metric that every client may add without reaching 2^(b-1).
+    pub(crate) fn metric_room(&self) -> i64 {
+        (((1_u64 << (self.bits - 1)) - 1) / u64::from(self.shape.clients)).min(1 << 50) as i64
+    }
+
+    /// Grid steps in one unit of a metric: as many as there is room for, and a whole number where that is one or more, so
+    /// that counts are exact.
+    pub(crate) fn metric_scale(&self, metric: &Metric) -> f64 {
+        let scale = self.metric_room() as f64 / metric.most;
+        if scale >= 1.0 { scale.floor() } else { scale }
     }
 
     /// Whether the graph must come from randomness that the server cannot choose.
@@ -356,6 +422,10 @@ impl RoundConfig {
             None => writer.u8(0),
             Some(plan) => writer.u8(1).u64(plan.share_variance().to_bits()),
         };
+        writer.u32(self.setup.metrics.len() as u32);
+        for Metric { name, most } in &self.setup.metrics {
+            writer.opaque(name.as_bytes()).u64(most.to_bits());
+        }
         writer.done()
     }
 }

@@ -74,6 +74,8 @@ pub struct Outcome {
     pub sum: Vec<f64>,
     /// The sum in grid steps, before it was scaled (and rotated back, where there is noise).
     pub integers: Vec<i64>,
+    /// Sums of the survivors' metrics, in the round's order.
+    pub metrics: Vec<f64>,
     /// Sum of the survivors' weights; their number if weights did not travel.
     pub weight: u64,
     /// The clients in the sum, in order.
@@ -433,9 +435,9 @@ impl Server {
             Some(plan) => Some(plan.event(survivors.len() as u32, self.config.shape().corrupt)?),
         };
         let rotation = rotation(&self.config, &self.context);
-        let (sum, weight) = encoding::decode(&self.config, rotation.as_ref(), integers.clone());
+        let encoding::Decoded { sum, metrics, weight } = encoding::decode(&self.config, rotation.as_ref(), &integers);
         let weight = weight.unwrap_or(survivors.len() as u64);
-        self.outcome = Some(Outcome { sum, integers, weight, survivors, event });
+        self.outcome = Some(Outcome { sum, integers, metrics, weight, survivors, event });
         Ok(())
     }
 

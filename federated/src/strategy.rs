@@ -14,6 +14,22 @@ pub enum Strategy {
     Krum,
 }
 
+impl std::str::FromStr for Strategy {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        match name {
+            "mean" => Ok(Self::FederatedAverage),
+            "median" => Ok(Self::Median),
+            "krum" => Ok(Self::Krum),
+            _ => {
+                let shown: String = name.chars().take(32).collect();
+                Err(Error::parameter("strategy", format!("{shown:?}"), "\"mean\""))
+            }
+        }
+    }
+}
+
 impl Strategy {
     /// Whether the strategy is a function of the sum alone.
     #[must_use]

@@ -1,11 +1,11 @@
 //! The published vectors, which come from an independent implementation in plain Python.
 
-use crate::keys;
+use crate::keys::{self, End};
 use crate::message::{self, Directory, Kind, Secret};
 use crate::round::{Context, Graph, Setup, Shape};
 use crate::{Cohort, mask, ring, shamir};
 use serde_json::Value;
-use x25519_dalek::{PublicKey, StaticSecret};
+use x25519_dalek::StaticSecret;
 
 fn vectors() -> Value {
     serde_json::from_str(include_str!("../../tests/vectors/federated.json")).expect("JSON")
@@ -31,12 +31,10 @@ fn keys_masks_and_commitments() {
     let context = Context::from_bytes(array(&all["context"]));
     let pair = &all["pair"];
     let secrets = [0, 1].map(|i| StaticSecret::from(array(&pair["secrets"][i])));
-    let public = [0, 1].map(|i| PublicKey::from(&secrets[i]).to_bytes());
     let clients: Vec<u32> = numbers(&pair["clients"]);
-    let one =
-        keys::pair_mask(&context, clients[0], &secrets[0], &public[0], clients[1], &public[1]).expect("good keys");
-    let other =
-        keys::pair_mask(&context, clients[1], &secrets[1], &public[1], clients[0], &public[0]).expect("good keys");
+    let ends = [0, 1].map(|i| End::of(clients[i], &secrets[i]));
+    let one = ends[0].pair_mask(&context, clients[1], &ends[1].public).expect("good keys");
+    let other = ends[1].pair_mask(&context, clients[0], &ends[0].public).expect("good keys");
     assert_eq!((*one.key, *other.key), (array(&pair["mask_key"]), array(&pair["mask_key"])));
     assert!(one.sign != other.sign && one.sign == mask::Sign::Plus);
     let (mut narrow, mut wide) = ([0_u32; 4], [0_u64; 4]);
@@ -64,11 +62,11 @@ fn keys_masks_and_commitments() {
 #[test]
 fn masks_of_different_models_do_not_cancel() {
     let secrets = [1, 2].map(|i| StaticSecret::from([i; 32]));
-    let public = [0, 1].map(|i| PublicKey::from(&secrets[i]).to_bytes());
+    let ends = [0, 1].map(|i| End::of(i as u32, &secrets[i]));
     let contexts = [Context::from_bytes([1; 32]), Context::from_bytes([2; 32])];
     let masks = [
-        keys::pair_mask(&contexts[0], 0, &secrets[0], &public[0], 1, &public[1]).expect("good keys"),
-        keys::pair_mask(&contexts[1], 1, &secrets[1], &public[1], 0, &public[0]).expect("good keys"),
+        ends[0].pair_mask(&contexts[0], 1, &ends[1].public).expect("good keys"),
+        ends[1].pair_mask(&contexts[1], 0, &ends[0].public).expect("good keys"),
     ];
     let mut sum = vec![0_u32; 10_000];
     mask::apply(&mut sum, &masks);

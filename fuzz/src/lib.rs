@@ -4,6 +4,7 @@
 //! toolchain, so that what fuzzing once found stays found.
 
 pub mod crypto;
+pub mod federated;
 mod ledger;
 mod mechanism;
 
@@ -21,6 +22,9 @@ pub const TARGETS: &[Target] = &[
     ("crypto_open", crypto::open),
     ("crypto_peers", crypto::peers),
     ("crypto_stream", crypto::stream),
+    ("federated_client", federated::client),
+    ("federated_log", federated::log),
+    ("federated_server", federated::server),
     ("ledger", ledger),
     ("mechanism", mechanism),
     ("partial", partial),

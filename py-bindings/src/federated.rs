@@ -1,13 +1,15 @@
 //! `veilsum.federated`: rounds of secure aggregation.
 
+mod coin;
 mod config;
 mod local_key;
 mod parties;
 mod round;
 
-pub(crate) use config::{DistributedNoise, RoundConfig};
+pub(crate) use coin::CoinCore;
+pub(crate) use config::{DistributedNoise, RoundConfig, noise_inflation};
 pub(crate) use parties::{ClientCore, ServerCore};
-pub(crate) use round::{Round, simulate};
+pub(crate) use round::{Round, check_strategy, simulate};
 
 use crate::error;
 use pyo3::PyErr;

@@ -30,7 +30,10 @@ mod _core {
     #[pymodule_export]
     use super::event::Event;
     #[pymodule_export]
-    use super::federated::{ClientCore, DistributedNoise, Round, RoundConfig, ServerCore, simulate};
+    use super::federated::{
+        ClientCore, CoinCore, DistributedNoise, Round, RoundConfig, ServerCore, check_strategy, noise_inflation,
+        simulate,
+    };
     #[pymodule_export]
     use super::keyed::keyed_sample;
     #[pymodule_export]

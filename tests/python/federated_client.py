@@ -83,7 +83,7 @@ class Parameters:
             self.clients, self.corrupt, self.dropouts, self.neighbors, self.threshold, self.window, self.quorum,
             int(self.malicious), self.dimension, self.value_bits, self.max_weight, self.max_records, self.bits,
         )  # fmt: skip
-        return b"".join(map(u32, numbers)) + struct.pack(">d", self.clip) + b"\0"
+        return b"".join(map(u32, numbers)) + struct.pack(">d", self.clip) + b"\0" + u32(0)
 
 
 def context(parameters: Parameters, peer_ids: list[bytes], session: bytes, number: int, model: bytes, beacon: bytes | None) -> bytes:

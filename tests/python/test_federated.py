@@ -4,14 +4,18 @@ import base64
 import itertools
 import json
 import pickle
+import signal
+import struct
 import subprocess
 import sys
+import time
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 import veilsum as vs
 from veilsum.federated import DistributedNoise, RoundConfig, simulate
@@ -204,6 +208,72 @@ def test_records_are_clipped_one_by_one() -> None:
         simulate([np.zeros((101, 4))] * 6, cfg)
 
 
+def test_rules_that_look_at_single_updates_are_refused() -> None:
+    assert simulate(rows(), six(), strategy="mean").survivors == list(range(6))
+    for strategy in ("median", "krum"):
+        with pytest.raises(ValueError, match="masks hide"):
+            simulate(rows(), six(), strategy=strategy)
+    with pytest.raises(ValueError, match="mean"):
+        simulate(rows(), six(), strategy="best")
+    with pytest.raises(TypeError):
+        simulate(rows(), six(), strategy=None)  # type: ignore[arg-type]
+
+
+def test_metrics_travel_masked() -> None:
+    cfg = six(metrics={"examples": 10_000, "loss": 5.0}, value_bits=24)
+    given = [{"examples": 100 * i, "loss": i / 3} for i in range(6)]
+    r = simulate(rows(), cfg, metrics=given, dropouts={5: "share"})
+    assert r.metrics["examples"] == 1000
+    assert r.metrics["loss"] == pytest.approx(10 / 3, abs=1e-4)
+    assert cfg.metrics == {"examples": 10_000.0, "loss": 5.0}
+    assert pickle.loads(pickle.dumps(cfg)) == cfg != six(value_bits=24)
+    assert simulate(rows(), six()).metrics == {}
+    for wrong in [{"examples": 1}, {"examples": 10_001, "loss": 0}, {"examples": np.nan, "loss": 0}, {"a": 0, "loss": 0}]:
+        with pytest.raises(vs.VeilsumError):
+            simulate(rows(), cfg, metrics=[*given[:5], wrong])
+    with pytest.raises(vs.VeilsumError):
+        simulate(rows(), cfg)
+    with pytest.raises(vs.VeilsumError):
+        simulate(rows(), cfg, metrics=given[:5])
+    with pytest.raises(ValueError, match="noise"):
+        six(metrics={"loss": 1.0}, noise=DistributedNoise(epsilon=1, delta=1e-5), value_bits=8)
+
+
+def test_weights_scale_no_noise() -> None:
+    with pytest.raises(ValueError, match="clip"):
+        six(max_weight=2, noise=DistributedNoise(epsilon=1, delta=1e-5), value_bits=8)
+
+
+def test_noise_inflation() -> None:
+    for n, expected in [(100, 1.002), (10_000, 1.174)]:
+        found = vs.federated.noise_inflation(clients=n, dimension=2**20, bits=16, noise_multiplier=1, sigmas=4)
+        assert round(found, 3) == expected
+    noise = DistributedNoise(epsilon=1, delta=1e-5)
+    coarse, fine = six(noise=noise, value_bits=3, dimension=100), six(noise=noise, value_bits=12, dimension=100)
+    assert coarse.noise_inflation > 1.2 > 1.01 > fine.noise_inflation > 1 == six().noise_inflation
+    for wrong in ({"clients": 0}, {"bits": 3, "clients": 10_000}, {"sigmas": 0.0}, {"noise_multiplier": np.nan}):
+        with pytest.raises(vs.VeilsumError):
+            vs.federated.noise_inflation(**({"clients": 10, "dimension": 10} | wrong))
+
+
+def test_ctrl_c_ends_a_long_round() -> None:
+    code = (
+        "import numpy as np, veilsum as vs\n"
+        "cfg = vs.federated.RoundConfig(clients=150, dimension=100_000, clip=1.0, corrupt=1, dropouts=1)\n"
+        "updates = np.zeros((150, 100_000))\n"
+        "print('go', flush=True)\n"
+        "try:\n    vs.federated.simulate(updates, cfg)\n"
+        "except KeyboardInterrupt:\n    print('stopped')\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "go\n"
+    time.sleep(0.3)
+    begin = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[0] == "stopped\n"
+    assert time.monotonic() - begin < 30
+
+
 def test_progress_and_long_rounds(capsys: pytest.CaptureFixture[str]) -> None:
     simulate(rows(), six(), progress=True)
     assert "round" in capsys.readouterr().err
@@ -325,6 +395,74 @@ def test_configurations_travel_between_processes() -> None:
     assert six() != six(clip=2.0)
 
 
+def test_what_a_stranger_may_try() -> None:
+    cfg, ids, updates = six(), people(6), rows()
+    roster = [i.peer for i in ids]
+    with pytest.raises(TypeError):
+        simulate(np.array([[object()] * 4] * 6), cfg)
+    with pytest.raises(TypeError):
+        simulate([[1j] * 4] * 6, cfg)
+    with pytest.raises(TypeError):
+        six(clients="6")
+    with pytest.raises(TypeError):
+        six(clip="1")
+    for n in (0, 1, 2, 2.5, None):
+        with pytest.raises((vs.VeilsumError, TypeError)):
+            six(clients=n)
+    client, server = vs.federated.Client(cfg, ids[0], roster, 0), vs.federated.Server(cfg, roster)
+    # Out of order, and with bytes that are nothing, garbage, or of another round.
+    for call in (client.share, client.confirm, client.unmask, lambda m: client.upload(m, updates[0])):
+        for message in (b"", b"\1" * 100):
+            with pytest.raises(vs.federated.ProtocolError):
+                call(message)
+    with pytest.raises(vs.federated.ProtocolError):
+        server.result()
+    other = vs.federated.Client(six(clip=2.0), ids[0], roster, 0).advertise()
+    late = vs.federated.Client(cfg, ids[0], roster, 0, round=1).advertise()
+    for message in (other, late, b"", bytes(39), bytes(200)):
+        with pytest.raises(vs.federated.ProtocolError):
+            server.receive(0, message)
+    advert = client.advertise()
+    assert client.advertise() == advert
+    for number in (6, -1, 2**40, 1.5):
+        with pytest.raises(vs.VeilsumError):
+            server.receive(number, advert)  # type: ignore[arg-type]
+    with pytest.raises(vs.federated.RoundAborted):
+        server.finish_stage()
+    with pytest.raises(TypeError):
+        client.share("text")  # type: ignore[arg-type]
+    for data in (b"", b"x" * 500):
+        with pytest.raises(vs.VeilsumError):
+            vs.federated.Client.restore(data, key=vs.crypto.Key.generate())
+
+
+def test_coins_in_python() -> None:
+    def config(struck: int) -> RoundConfig:
+        return RoundConfig(
+            clients=120, dimension=1, clip=1.0, corrupt_fraction=0.02, dropout_fraction=0.02, struck=struck
+        )  # fmt: skip
+
+    ids = people(120)
+    roster = [i.peer for i in ids]
+    cfg = config(0)
+    assert cfg.needs_beacon and pickle.loads(pickle.dumps(config(1))) == config(1) != cfg
+    coins = [vs.federated.Coin(cfg, i, roster, session=b"s") for i in ids]
+    commitments = {i: coin.commit() for i, coin in enumerate(coins)}
+    openings = {i: coin.reveal(commitments) for i, coin in enumerate(coins)}
+    # Client 7 withholds.
+    with pytest.raises(vs.federated.ProtocolError, match="missing"):
+        coins[0].beacon({i: o for i, o in openings.items() if i != 7})
+    roster.pop(7), ids.pop(7), coins.pop(7)
+    coins = [coin.again(config(1), roster) for coin in coins]
+    commitments = {i: coin.commit() for i, coin in enumerate(coins)}
+    openings = {i: coin.reveal(commitments) for i, coin in enumerate(coins)}
+    assert len({coin.beacon(openings) for coin in coins}) == 1
+    with pytest.raises(vs.federated.ProtocolError, match="96 bytes"):
+        coins[0].beacon({0: b""})
+    with pytest.raises(vs.VeilsumError):
+        vs.federated.Coin(cfg, people(1)[0], roster, session=b"s")
+
+
 # ---- the second implementation
 
 
@@ -375,6 +513,98 @@ def test_plain_python_clients_take_part(kind: str) -> None:
     lost = {4: "upload"} | ({7: "confirm", 9: "unmask"} if n > 6 else {})
     r = drive(clients, vs.federated.Server(cfg, roster, **names), given, lost)
     np.testing.assert_allclose(r.sum * 32767, integers[r.survivors].sum(axis=0), atol=1e-3)
+
+
+def inverse(a: int) -> int:
+    """a^(2^16 - 2) in GF(2^16)."""
+    result = 1
+    for _ in range(15):
+        a = federated_client.times(a, a)
+        result = federated_client.times(result, a)
+    return result
+
+
+def rebuilt(shares: list[tuple[int, bytes]]) -> bytes:
+    """Lagrange interpolation at zero, from (point, share)."""
+    total = [0] * 16
+    for point, share in shares:
+        weight = 1
+        for other, _ in shares:
+            if other != point:
+                weight = federated_client.times(federated_client.times(weight, other), inverse(other ^ point))
+        for i, element in enumerate(struct.unpack("<16H", share)):
+            total[i] ^= federated_client.times(element, weight)
+    return struct.pack("<16H", *total)
+
+
+def test_what_server_and_colluders_see_is_uniform() -> None:
+    """The server, with all it received, together with as many clients as may be corrupt.
+
+    Client 5 works with the server, client 4 is lost after it shared. What is left of each honest vector, once every mask
+    that they can know is taken away, is uniform, and so is the sum over every proper part of the honest; over all of them
+    it is the sum of their updates.
+    """
+    d, n = 16_384, 6
+    cfg = six(dimension=d)
+    bits, identity = cfg.modulus_bits, Ed25519PrivateKey.generate()
+    ids = people(n)
+    roster = [plain_peer(identity) if i == 5 else ids[i].peer for i in range(n)]
+    parameters = federated_client.Parameters.of(cfg)
+    peer_ids = [sha256(raw(peer)).digest() for peer in roster]
+    ctx = federated_client.context(parameters, peer_ids, b"", 0, b"", None)
+    colluder = federated_client.PlainClient(parameters, identity, [raw(peer)[1:33] for peer in roster], 5, ctx)
+    clients: dict[int, object] = {i: vs.federated.Client(cfg, ids[i], roster, i) for i in range(5)} | {5: colluder}
+    updates = np.zeros((n, d))
+    updates[:4, 0] = 0.25
+    server, sent = vs.federated.Server(cfg, roster, keep_masked=True), {}
+
+    class Watched:
+        def receive(self, client: int, message: bytes) -> None:
+            sent[message[2], client] = message
+            server.receive(client, message)
+
+        def finish_stage(self) -> dict[int, bytes]:
+            return server.finish_stage()
+
+        def result(self) -> vs.federated.Round:
+            return server.result()
+
+    given = {i: [0] * d if i == 5 else updates[i] for i in range(n)}
+    r = drive(clients, Watched(), given, {4: "upload"})  # type: ignore[arg-type]
+    assert r.survivors == [0, 1, 2, 3, 5]
+    opened: dict[tuple[int, int], list[tuple[int, bytes]]] = {}
+    for (kind, holder), message in sent.items():
+        items = message[43:-64] if kind == 5 else b""
+        for at in range(0, len(items), 37):
+            dealer, secret = struct.unpack(">IB", items[at : at + 5])
+            opened.setdefault((dealer, secret), []).append((holder + 1, items[at + 5 : at + 37]))
+    assert sorted(opened) == [(0, 0), (1, 0), (2, 0), (3, 0), (4, 1), (5, 0)]
+    public = {client: sent[1, client][39:71] for client in range(n)}
+    lost = X25519PrivateKey.from_private_bytes(rebuilt(opened[4, 1][: cfg.threshold]))
+    assert lost.public_key().public_bytes(*federated_client.RAW) == public[4]
+
+    def stream(key: bytes) -> np.ndarray:
+        return np.array(federated_client.keystream(key, d, bits), np.uint64)
+
+    left = {}
+    for i in range(4):
+        words = r.masked[i] - stream(federated_client.self_key(ctx, i, rebuilt(opened[i, 0][: cfg.threshold])))
+        for other, key in ((4, lost), (5, colluder.mask)):
+            shared = key.exchange(X25519PublicKey.from_public_bytes(public[i]))
+            pair = federated_client.pair_key(
+                "veilsum.federated.pair-mask.v1", ctx, shared, (i, public[i]), (other, public[other])
+            )
+            words = words - stream(pair)  # The lower number adds, and honest numbers are lower.
+        left[i] = words % np.uint64(2**bits)
+    whole = sum(left.values()) % np.uint64(2**bits)
+    assert whole[0] == 4 * round(0.25 * 32767) and not whole[1:].any()
+    for size in (1, 2, 3):
+        for part in itertools.combinations(range(4), size):
+            words = sum(left[i] for i in part) % np.uint64(2**bits)
+            for cells in (words >> np.uint64(bits - 5), words % np.uint64(32)):
+                counts = np.bincount(cells.astype(int), minlength=32)
+                # 512 expected. Bernstein, 14 parts of 2 x 32 cells: one is off by 190 with probability below 1e-9 in all.
+                assert np.abs(counts - d / 32).max() < 190
 
 
 def test_vectors_are_what_the_second_implementation_says() -> None:

@@ -77,7 +77,7 @@ impl Cohort {
         match stage {
             Stage::Advertise => seat.advertise(),
             Stage::Share => seat.share(message),
-            Stage::Upload => seat.upload(message, Update::Vector(&self.updates[client as usize]), 1),
+            Stage::Upload => seat.upload(message, Update::Vector(&self.updates[client as usize]), 1, &[]),
             Stage::Confirm => seat.confirm(message),
             Stage::Unmask | Stage::Done => seat.unmask(message),
         }

@@ -7,6 +7,7 @@ use crate::encoding::Update;
 use crate::round::Context;
 use sha2::{Digest, Sha256};
 use std::fmt;
+use zeroize::Zeroizing;
 
 /// A client in whatever stage it is. The same request is answered with the same bytes; another one at an answered
 /// stage is refused.
@@ -101,11 +102,19 @@ impl Seat {
     ///
     /// # Errors
     /// As there, and [`Error::OutOfOrder`]: another update is never masked with the same masks.
-    pub fn upload(&mut self, delivery: &[u8], update: Update<'_>, weight: u32) -> Result<Vec<u8>, Error> {
+    pub fn upload(
+        &mut self,
+        delivery: &[u8],
+        update: Update<'_>,
+        weight: u32,
+        metrics: &[f64],
+    ) -> Result<Vec<u8>, Error> {
         let (Update::Vector(values) | Update::Records(values)) = update;
-        let digest = values.iter().fold(Sha256::new(), |hash, x| hash.chain_update(x.to_le_bytes())).finalize();
-        self.answer("upload", &[delivery, &digest, &weight.to_be_bytes()], |stage| match stage {
-            Stage::Shared(client) => moved(client.upload(delivery, update, weight), Stage::Uploaded, Stage::Shared),
+        let request = [delivery, &digest_of(values), &weight.to_be_bytes(), &digest_of(metrics)];
+        self.answer("upload", &request, |stage| match stage {
+            Stage::Shared(client) => {
+                moved(client.upload(delivery, update, weight, metrics), Stage::Uploaded, Stage::Shared)
+            }
             other => (other, None),
         })
     }
@@ -167,6 +176,17 @@ impl Seat {
         self.last = Some(Answer { request, bytes: bytes.clone() });
         Ok(bytes)
     }
+}
+
+/// SHA-256 of the numbers' bytes, a few thousand at a time.
+fn digest_of(values: &[f64]) -> [u8; 32] {
+    let mut bytes = Zeroizing::new([[0; 8]; 4096]);
+    let mut hash = Sha256::new();
+    for part in values.chunks(bytes.len()) {
+        bytes.iter_mut().zip(part).for_each(|(eight, x)| *eight = x.to_le_bytes());
+        hash.update(bytes[..part.len()].as_flattened());
+    }
+    hash.finalize().into()
 }
 
 fn moved<Next, Now>(

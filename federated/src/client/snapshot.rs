@@ -5,9 +5,9 @@
 
 use super::answered::Lineage;
 use super::seat::{Answer, Seat, Stage};
-use super::{Advertised, Client, Confirmed, Enrolled, HeldShares, Holding, Party, Shared, Uploaded, keys_public};
+use super::{Advertised, Client, Confirmed, Enrolled, HeldShares, Holding, Party, Shared, Uploaded};
 use crate::Error;
-use crate::keys::RoundSecrets;
+use crate::keys::{End, RoundSecrets};
 use crate::message::Advert;
 use crate::round::RoundConfig;
 use crate::wire::{Reader, Writer};
@@ -66,12 +66,13 @@ fn bound(context: &[u8; 32], number: u32) -> Vec<u8> {
 }
 
 impl Stage {
-    /// The public mask key names the draw; later stages have forgotten it and are named by what they hold.
+    /// The public share key names the draw; later stages have forgotten it and are named by what they hold.
     fn lineage(&self) -> [u8; 32] {
+        let name = |secrets: &RoundSecrets| End::of(0, &secrets.share).public;
         match self {
-            Self::Enrolled(client) => keys_public(&client.stage.secrets),
-            Self::Advertised(client) => keys_public(&client.stage.secrets),
-            Self::Shared(client) => keys_public(&client.stage.secrets),
+            Self::Enrolled(client) => name(&client.stage.secrets),
+            Self::Advertised(client) => name(&client.stage.secrets),
+            Self::Shared(client) => name(&client.stage.secrets),
             Self::Uploaded(client) => client.stage.holding.lineage,
             Self::Confirmed(client) => client.stage.holding.lineage,
             Self::Finished | Self::Moving => [0; 32],

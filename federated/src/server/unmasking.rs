@@ -2,13 +2,13 @@
 
 use super::Server;
 use crate::Error;
-use crate::keys;
+use crate::keys::{self, End};
 use crate::mask::{self, Mask};
 use crate::message::{self, Secret};
 use crate::ring;
 use crate::shamir;
 use rayon::prelude::*;
-use x25519_dalek::{PublicKey, StaticSecret};
+use x25519_dalek::StaticSecret;
 use zeroize::Zeroizing;
 
 /// For each dealer, the shares of its one opened secret: (holder, share).
@@ -87,7 +87,8 @@ impl Server {
             return Ok(vec![Mask { sign: own.sign.reversed(), ..own }]);
         }
         let key = StaticSecret::from(*secret);
-        if PublicKey::from(&key).to_bytes() != advert.mask_key {
+        let end = End::of(dealer, &key);
+        if end.public != advert.mask_key {
             return Err(inconsistent());
         }
         let near = self.near(dealer);
@@ -96,7 +97,7 @@ impl Server {
             .map(|peer| {
                 let peer_key = &self.adverts[peer as usize].as_ref().expect("survivors advertised").advert.mask_key;
                 // As the lost client would have applied it, so that it cancels what the survivor applied.
-                keys::pair_mask(&self.context, dealer, &key, &advert.mask_key, peer, peer_key)
+                end.pair_mask(&self.context, peer, peer_key)
             })
             .collect()
     }

@@ -20,19 +20,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._core import ClientCore, DistributedNoise, Round, RoundConfig, ServerCore
+from ._core import ClientCore, CoinCore, DistributedNoise, Round, RoundConfig, ServerCore, noise_inflation
 from ._errors import ArgumentError, ProtocolError, RoundAborted
 
 from .crypto import Identity, Key, Peer, PeerSet
 
 __all__ = [
     "Client",
+    "Coin",
     "DistributedNoise",
     "ProtocolError",
     "Round",
     "RoundAborted",
     "RoundConfig",
     "Server",
+    "noise_inflation",
     "simulate",
 ]
 
@@ -45,7 +47,9 @@ def simulate(
     cfg: RoundConfig,
     *,
     weights: ArrayLike | None = None,
+    metrics: Sequence[Mapping[str, float]] | None = None,
     dropouts: Mapping[int, str] | None = None,
+    strategy: str = "mean",
     progress: bool = False,
 ) -> Round:
     """Run one round in this process: every client and the server, with real keys, messages and masks.
@@ -59,9 +63,13 @@ def simulate(
         The round.
     weights : array_like of int, optional
         Whole numbers from 1 to ``cfg.max_weight``, one a client. They travel masked.
+    metrics : sequence of mappings, optional
+        For each client the values of ``cfg.metrics``, by name. They travel masked; the result has their sums.
     dropouts : mapping, optional
         Client number to the stage before whose message it is gone: ``"advertise"``, ``"share"``, ``"upload"``,
         ``"confirm"`` or ``"unmask"``. One that is lost at confirm is in the sum.
+    strategy : str
+        ``"mean"``. Rules that look at single updates, such as ``"median"`` and ``"krum"``, are refused: masks hide them.
     progress : bool
         Show a progress bar.
 
@@ -85,6 +93,9 @@ def simulate(
     >>> simulate([[1, 0], [1, 1], [0, 1], [0, 0]], cfg, weights=[1, 2, 3, 4]).mean.round(3).tolist()
     [0.3, 0.5]
     """
+    if not isinstance(strategy, str):
+        raise TypeError("strategy must be the name of a way to average")
+    _core.check_strategy(strategy)
     vectors, records = None, None
     if cfg.unit == "record":
         if isinstance(updates, np.ndarray) and updates.ndim != 3:
@@ -95,7 +106,8 @@ def simulate(
     stages = {_client(client): _stage(stage) for client, stage in (dropouts or {}).items()}
     whole = None if weights is None else _weights(weights)
     keep = cfg.clients * cfg.dimension <= _KEPT_WORDS
-    arguments = (vectors, records, cfg, whole, stages, keep)
+    reported = None if metrics is None else [_metrics(cfg, values) for values in metrics]
+    arguments = (vectors, records, cfg, whole, reported, stages, keep)
     if not progress:
         return _core.simulate(*arguments, None)
     from tqdm import tqdm
@@ -182,13 +194,17 @@ class Client:
         """Deal shares of this client's secrets to its neighbours."""
         return self._core.share(msg)
 
-    def upload(self, msg: bytes, update: ArrayLike, *, weight: int = 1) -> bytes:
-        """Mask and send the update: one vector, or with ``unit="record"`` rows.
+    def upload(
+        self, msg: bytes, update: ArrayLike, *, weight: int = 1, metrics: Mapping[str, float] | None = None
+    ) -> bytes:
+        """Mask and send the update: one vector, or with ``unit="record"`` rows, and the values of ``cfg.metrics``.
 
-        Refused before anything is masked: NaN, infinities, other shapes, and weights beyond ``cfg.max_weight``.
+        Refused before anything is masked: NaN, infinities, other shapes, weights beyond ``cfg.max_weight``, and metrics
+        beyond what the round said of them.
         """
         rows = _floats(update, None, "the update")
-        return self._core.upload(msg, rows, int(_weights([weight])[0]))
+        values = _metrics(self._core.config, metrics or {})
+        return self._core.upload(msg, rows, int(_weights([weight])[0]), values)
 
     def confirm(self, msg: bytes) -> bytes:
         """Check the survivor set against this client's own minima, and sign it."""
@@ -218,6 +234,64 @@ class Client:
 
     def __repr__(self) -> str:
         return f"Client({self.client_id}, {self.state})"
+
+
+class Coin:
+    """One client's part in tossing a beacon, by commit and reveal: public randomness that nobody chose.
+
+    Parameters
+    ----------
+    cfg : RoundConfig
+    identity : Identity
+    roster : PeerSet or sequence of Peer
+        Fixed before the coin is tossed.
+    session : bytes
+        The name of the round. Use it once.
+
+    Notes
+    -----
+    Everyone commits; when all commitments are in, everyone reveals against the same list; the beacon is the hash of all
+    values. If someone's message does not come, toss :meth:`again` on a roster without them and with ``struck=`` one more:
+    at most as many times as clients may be lost.
+
+    Examples
+    --------
+    >>> import veilsum as vs
+    >>> cfg = vs.federated.RoundConfig(clients=3, dimension=2, clip=1.0, corrupt=0, dropouts=0)
+    >>> people = [vs.crypto.Identity.generate() for _ in range(3)]
+    >>> roster = [person.peer for person in people]
+    >>> coins = [vs.federated.Coin(cfg, person, roster, session=b"1") for person in people]
+    >>> commitments = {i: coin.commit() for i, coin in enumerate(coins)}
+    >>> openings = {i: coin.reveal(commitments) for i, coin in enumerate(coins)}
+    >>> len({coin.beacon(openings) for coin in coins}), len(coins[0].beacon(openings))
+    (1, 32)
+    """
+
+    def __init__(
+        self, cfg: RoundConfig, identity: Identity, roster: PeerSet | Sequence[Peer], *, session: bytes
+    ) -> None:
+        self._core = CoinCore(cfg, identity, roster, session)
+
+    def commit(self) -> bytes:
+        """The commitment, signed."""
+        return self._core.commit()
+
+    def reveal(self, commitments: Mapping[int, bytes]) -> bytes:
+        """Open the value against everyone's commitments: this list and no other."""
+        return self._core.reveal(dict(commitments))
+
+    def beacon(self, openings: Mapping[int, bytes]) -> bytes:
+        """The beacon, from everyone's openings against the list that this client opened against."""
+        return self._core.beacon(dict(openings))
+
+    def again(self, cfg: RoundConfig, roster: PeerSet | Sequence[Peer]) -> "Coin":
+        """Toss once more, on a roster from which those were struck whose openings did not come."""
+        coin = Coin.__new__(Coin)
+        coin._core = self._core.again(cfg, roster)
+        return coin
+
+    def __repr__(self) -> str:
+        return "Coin(...)"
 
 
 class Server:
@@ -317,6 +391,15 @@ def _floats(values: Any, dimensions: int | None, what: str) -> NDArray[np.float6
     if dimensions is not None and array.ndim != dimensions:
         raise ArgumentError(f"{what} must be a two-dimensional array, and have {array.ndim} dimension(s)")
     return array
+
+
+def _metrics(cfg: RoundConfig, values: Mapping[str, float]) -> list[float]:
+    names = list(cfg.metrics)
+    if not isinstance(values, Mapping):
+        raise TypeError("metrics are mappings of names to numbers, one a client")
+    if set(values) != set(names):
+        raise ArgumentError(f"metrics must be given for exactly {names}, as the round says")
+    return [float(values[name]) for name in names]
 
 
 def _weights(weights: ArrayLike) -> NDArray[np.uint32]:

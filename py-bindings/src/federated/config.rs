@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::sync::Arc;
 use veilsum_dp_core::privacy::{Delta, Epsilon};
-use veilsum_federated::{Cohort, Setup, Unit};
+use veilsum_federated::{Cohort, Metric, Setup, Unit};
 
 /// Differential privacy with noise from the clients: no server is trusted with a sum that has none.
 ///
@@ -115,6 +115,13 @@ impl DistributedNoise {
 ///     Whose contribution is clipped and protected: a client's whole update, or each row of a site's records.
 /// max_records : int
 ///     With ``unit="record"``, the most records of one site; public, since the ring has room for them.
+/// metrics : mapping of str to float, optional
+///     Numbers that every client reports beside its update, such as a loss or a count of examples, each with the largest
+///     magnitude it may have. They travel masked, outside the clip, and the server learns their sums. Not with noise, which
+///     covers the update alone. Sums of counts are exact where the ring has room for them.
+/// struck : int
+///     How many of ``clients`` were struck from the roster since it was enrolled, for withholding the coin that the beacon
+///     is tossed with; they count among the losses.
 ///
 /// Raises
 /// ------
@@ -140,7 +147,7 @@ impl RoundConfig {
     #[new]
     #[pyo3(signature = (*, clients, dimension, clip, value_bits = None, max_weight = None, corrupt_fraction = None,
         dropout_fraction = None, corrupt = None, dropouts = None, malicious_server = true, noise = None,
-        unit = "client", max_records = None))]
+        unit = "client", max_records = None, metrics = None, struck = None))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only in Python")]
     fn new(
         clients: &Bound<'_, PyAny>,
@@ -156,6 +163,8 @@ impl RoundConfig {
         noise: Option<&DistributedNoise>,
         unit: &str,
         max_records: Option<&Bound<'_, PyAny>>,
+        metrics: Option<&Bound<'_, PyAny>>,
+        struck: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let argument = |why: &str| error::exception("ArgumentError", why.to_owned());
         let or = |what, number: Option<&Bound<'_, PyAny>>, default| number.map_or(Ok(default), |n| whole(what, n));
@@ -183,6 +192,8 @@ impl RoundConfig {
             _ => return Err(argument("unit must be \"client\" or \"record\"")),
         };
         let setup = Setup {
+            metrics: metrics.map_or(Ok(Vec::new()), named)?,
+            struck: or("struck", struck, 0)?,
             value_bits: or("value_bits", value_bits, 16)?,
             max_weight: or("max_weight", max_weight, 1)?,
             malicious_server,
@@ -280,6 +291,14 @@ impl RoundConfig {
         }
     }
 
+    /// What clients report beside their updates, by name: the largest magnitude of each.
+    #[getter]
+    fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let metrics = PyDict::new(py);
+        self.0.metrics().iter().try_for_each(|metric| metrics.set_item(&metric.name, metric.most))?;
+        Ok(metrics)
+    }
+
     /// Whether :class:`Client` and :class:`Server` need ``beacon=``: a sparse graph against a malicious server.
     #[getter]
     fn needs_beacon(&self) -> bool {
@@ -297,6 +316,13 @@ impl RoundConfig {
     fn noise_share_variance(&self) -> f64 {
         let step = self.0.clip() / self.0.top() as f64;
         self.0.noise().map_or(0.0, |plan| plan.share_variance() * step * step)
+    }
+
+    /// By how much noise is larger than it would be for real numbers, since what is added up are integers; 1 without noise,
+    /// and nearly 1 on a fine grid.
+    #[getter]
+    fn noise_inflation(&self) -> f64 {
+        self.0.noise().map_or(1.0, |plan| plan.inflation())
     }
 
     /// Bound on the probability that noise wraps around the ring in some coordinate: it costs accuracy, never privacy.
@@ -332,6 +358,49 @@ impl RoundConfig {
     }
 }
 
+/// Metrics from a mapping of names to the largest magnitudes.
+fn named(metrics: &Bound<'_, PyAny>) -> PyResult<Vec<Metric>> {
+    let pairs: Vec<(String, f64)> =
+        metrics.call_method0("items")?.try_iter()?.map(|pair| pair?.extract()).collect::<PyResult<_>>()?;
+    Ok(pairs.into_iter().map(|(name, most)| Metric { name, most }).collect())
+}
+
+/// By how much a ring of ``bits`` bits inflates noise: what noise costs on the finest grid on which the noisy sum stays in
+/// the ring up to ``sigmas`` standard deviations, over what it costs for real numbers.
+///
+/// Parameters
+/// ----------
+/// clients, dimension, bits : int
+///     Clients in the sum, coordinates of an update, bits of the ring.
+/// noise_multiplier : float
+///     Standard deviation of all the noise over the clip.
+/// sigmas : float
+///     Standard deviations that must not wrap.
+///
+/// Notes
+/// -----
+/// Kairouz, Liu and Steinke (2021), section 4. It is a guide to the bits that a deployment needs; :class:`RoundConfig`
+/// itself lets no signal wrap, however unlikely, and says with ``noise_inflation`` what it came to.
+///
+/// Examples
+/// --------
+/// >>> from veilsum.federated import noise_inflation
+/// >>> [round(noise_inflation(clients=n, dimension=2**20), 3) for n in (100, 10_000)]
+/// [1.002, 1.174]
+#[pyfunction]
+#[pyo3(signature = (*, clients, dimension, bits = None, noise_multiplier = 1.0, sigmas = 4.0))]
+pub(crate) fn noise_inflation(
+    clients: &Bound<'_, PyAny>,
+    dimension: &Bound<'_, PyAny>,
+    bits: Option<&Bound<'_, PyAny>>,
+    noise_multiplier: f64,
+    sigmas: f64,
+) -> PyResult<f64> {
+    let bits = bits.map_or(Ok(16), |bits| whole("bits", bits))?;
+    let (clients, dimension) = (whole("clients", clients)?, whole("dimension", dimension)?);
+    veilsum_federated::noise_share::inflation(clients, dimension, bits, noise_multiplier, sigmas).map_err(raised)
+}
+
 impl RoundConfig {
     /// The constructor's arguments, as JSON holds them.
     pub(super) fn arguments<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
@@ -353,6 +422,8 @@ impl RoundConfig {
             }
         }
         config.set_item("unit", setup.unit.name())?;
+        config.set_item("struck", setup.struck)?;
+        config.set_item("metrics", self.metrics(py)?)?;
         if let Unit::Record { most } = setup.unit {
             config.set_item("max_records", most)?;
         }

@@ -17,12 +17,12 @@ use veilsum_federated::client::{Party, Seat};
 use veilsum_federated::{Roster, RoundId, Server, Simulated, Unit, Update};
 use zeroize::Zeroizing;
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A `PeerSet`, or peers in the order of their numbers.
-fn roster(peers: &Bound<'_, PyAny>) -> PyResult<Roster> {
+pub(super) fn roster(peers: &Bound<'_, PyAny>) -> PyResult<Roster> {
     let peers: Vec<veilsum_crypto::Peer> = match peers.cast::<PeerSet>() {
         Ok(set) => set.get().0.iter().cloned().collect(),
         Err(_) => peers.try_iter()?.map(|peer| Ok(peer?.cast::<Peer>()?.get().0.clone())).collect::<PyResult<_>>()?,
@@ -141,6 +141,11 @@ impl ClientCore {
     }
 
     #[getter]
+    fn config(&self) -> RoundConfig {
+        self.origin.config.clone()
+    }
+
+    #[getter]
     fn state(&self) -> &'static str {
         locked(&self.seat).state()
     }
@@ -161,6 +166,7 @@ impl ClientCore {
         message: Vec<u8>,
         update: PyReadonlyArrayDyn<'_, f64>,
         weight: u32,
+        metrics: Vec<f64>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         // Copied while nothing else runs: what is checked is what is masked, whatever happens to the array meanwhile.
         let (values, shape) = {
@@ -179,7 +185,7 @@ impl ClientCore {
                 return Err(error::exception("ArgumentError", why));
             }
         };
-        let bytes = py.detach(|| locked(&self.seat).upload(&message, update, weight)).map_err(raised)?;
+        let bytes = py.detach(|| locked(&self.seat).upload(&message, update, weight, &metrics)).map_err(raised)?;
         Ok(PyBytes::new(py, &bytes))
     }
 

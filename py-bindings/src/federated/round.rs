@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use veilsum_federated::strategy::Strategy;
 use veilsum_federated::{Simulated, Stage, Update};
 
 /// What a round gave and what it cost; see :func:`simulate`.
@@ -42,6 +43,13 @@ impl Round {
     #[getter]
     fn weight(&self) -> u64 {
         self.simulated.outcome.weight
+    }
+
+    /// Sums of the counted clients' metrics, by name.
+    #[getter]
+    fn metrics(&self) -> BTreeMap<String, f64> {
+        let names = self.config.metrics().iter().map(|metric| metric.name.clone());
+        names.zip(self.simulated.outcome.metrics.iter().copied()).collect()
     }
 
     /// What the round's noise did, for an accountant: charged for the clients counted less the assumed corrupt ones.
@@ -113,9 +121,15 @@ impl Round {
     }
 }
 
+/// Refuses strategies that would have to see single updates.
+#[pyfunction]
+pub(crate) fn check_strategy(name: &str) -> PyResult<()> {
+    name.parse::<Strategy>().and_then(Strategy::check_under_masks).map_err(raised)
+}
+
 /// The core of `veilsum.federated.simulate`, which parses its arguments.
 #[pyfunction]
-#[pyo3(signature = (vectors, records, config, weights, dropouts, keep_masked, tick))]
+#[pyo3(signature = (vectors, records, config, weights, metrics, dropouts, keep_masked, tick))]
 #[expect(clippy::too_many_arguments, reason = "private: the public face is keyword-only")]
 pub(crate) fn simulate(
     py: Python<'_>,
@@ -123,6 +137,7 @@ pub(crate) fn simulate(
     records: Option<Vec<PyReadonlyArray2<'_, f64>>>,
     config: &RoundConfig,
     weights: Option<PyReadonlyArray1<'_, u32>>,
+    metrics: Option<Vec<Vec<f64>>>,
     dropouts: BTreeMap<u32, String>,
     keep_masked: bool,
     tick: Option<Py<PyAny>>,
@@ -163,6 +178,7 @@ pub(crate) fn simulate(
             &config,
             &updates,
             weights.as_deref(),
+            metrics.as_deref(),
             &dropouts,
             keep_masked,
             &mut |clients| interrupted(clients).map_err(|e| signal = Some(e)).is_err(),
