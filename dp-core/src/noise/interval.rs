@@ -3,7 +3,7 @@
 //! An [`Interval`] holds integers lo <= hi and stands for a real number in [lo, hi] / 2^bits. Every operation rounds
 //! lo down and hi up, so an enclosure is proved by construction; there is no error analysis to get wrong.
 
-use num_bigint::{BigInt, BigUint};
+use num_bigint::BigUint;
 use num_integer::Integer;
 use num_rational::BigRational;
 use num_traits::{One, Signed, ToPrimitive, Zero};
@@ -22,11 +22,9 @@ impl Interval {
         Self { lo: BigUint::one() << bits, hi: BigUint::one() << bits, bits }
     }
 
-    /// A rational >= 0.
-    pub(crate) fn rational(x: &BigRational, bits: u64) -> Self {
-        debug_assert!(!x.is_negative());
-        let scaled = x.numer().magnitude() << bits;
-        let (lo, rest) = scaled.div_rem(x.denom().magnitude());
+    /// p / q, which need not be in lowest terms: to find those costs more than the division.
+    pub(crate) fn ratio(p: &BigUint, q: &BigUint, bits: u64) -> Self {
+        let (lo, rest) = (p << bits).div_rem(q);
         let hi = if rest.is_zero() { lo.clone() } else { &lo + 1u32 };
         Self { lo, hi, bits }
     }
@@ -63,16 +61,22 @@ impl Interval {
 
     /// e^-x for a rational x >= 0.
     pub(crate) fn exp_neg(x: &BigRational, bits: u64) -> Self {
+        debug_assert!(!x.is_negative());
+        Self::exp_neg_ratio(x.numer().magnitude(), x.denom().magnitude(), bits)
+    }
+
+    /// e^-(p / q), which need not be in lowest terms.
+    pub(crate) fn exp_neg_ratio(p: &BigUint, q: &BigUint, bits: u64) -> Self {
         // e^-x < 2^-bits as soon as x >= bits (log2 e > 1).
-        if *x >= BigRational::from_integer(BigInt::from(bits)) {
+        if *p >= q * bits {
             return Self { lo: BigUint::zero(), hi: BigUint::one(), bits };
         }
         // Halve x until it is below 2^-8, sum the alternating series, square back. Each squaring doubles the relative
         // error and the enclosure keeps the account; `guard` only keeps it narrow.
-        let halvings = 8 + x.ceil().to_integer().bits();
+        let halvings = 8 + p.div_ceil(q).bits();
         let guard = halvings + 24;
         let work = bits + guard;
-        let y = Self::rational(&(x / BigRational::from_integer(BigInt::one() << halvings)), work);
+        let y = Self::ratio(p, &(q << halvings), work);
         let mut result = Self { lo: series(&y.hi, work).0, hi: series(&y.lo, work).1, bits: work };
         for _ in 0..halvings {
             result = result.mul(&result);

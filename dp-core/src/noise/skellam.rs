@@ -77,7 +77,11 @@ impl Bessel {
         let mut ratio = Interval { lo: BigUint::zero(), hi: Interval::one(bits).hi, bits };
         let mut ratios = Vec::new();
         for n in (1..=start).rev() {
-            let term = Interval::rational(&(integer(2 * n) / &self.variance), bits);
+            let term = Interval::ratio(
+                &(self.variance.denom().magnitude() * (2 * n)),
+                self.variance.numer().magnitude(),
+                bits,
+            );
             ratio = term.reciprocal_of_sum(&ratio);
             if n <= last {
                 ratios.push(ratio.clone());
@@ -90,9 +94,10 @@ impl Bessel {
     /// f(0), f(1), ... with `bits` + 40 bits.
     fn small(&self, bits: u64) -> impl Iterator<Item = Interval> {
         let work = bits + 40;
-        // f(k) <= 2^-bits from here on: Bernstein's inequality, as in `fourier`, and p(0) >= 2^-10 (Chebyshev's, too).
+        // f(k) <= 2^-bits from here on: Bernstein's inequality and p(0) >= 2^-28, as in `fourier`.
         let v = self.variance.ceil().to_integer().to_u64().unwrap_or(u64::MAX);
-        let last = 2 * (bits + 10) + (2 * (bits + 10) * v).isqrt() + 2;
+        let b = fourier::exponent(bits + 28);
+        let last = 2 * b + (2 * b * v).isqrt() + 2;
         let products = self.ratios(last, work).into_iter().scan(Interval::one(work), |f, ratio| {
             *f = f.mul(&ratio);
             Some(f.clone())
@@ -127,7 +132,7 @@ impl Shape for Bessel {
     fn edges(&self, width: u32, first: u64, bits: u64) -> Box<dyn Iterator<Item = Interval> + '_> {
         if self.is_large(bits) {
             if let Some(nodes) = self.kept(bits) {
-                return Box::new(nodes.edges(width, first, 1).map(move |f| f.coarser(bits)));
+                return Box::new(nodes.edges(width, first).map(move |f| f.coarser(bits)));
             }
             // Rare, and never long: a level has a few hundred columns.
             let (nodes, step) = (Fourier::new(&self.variance, bits), 1u64 << width);
@@ -144,7 +149,7 @@ impl Shape for Bessel {
     /// The weights w_j are positive and add up to 1. So |F^(6)| is nowhere larger than the sum of w_j theta_j^6, which is
     /// added up here: no estimate is involved. (It is about 15 / v^3, as for the normal law.)
     ///
-    /// Coefficients: fewer than 2^8 nodes count (theta up to sqrt(320 / v) or so, in steps of 2 pi / N with N below four
+    /// Coefficients: fewer than 2^8 nodes count (theta up to sqrt(200 / v) or so, in steps of 2 pi / N with N below four
     /// times [`Fourier`]'s reach). A term w_j (h theta_j)^n / n! has at most 14 roundings behind it, its sine or cosine is
     /// wrong by at most 2^-52, and summing takes 2^8 roundings at most: below 2^-44.9 of the sum of all sizes. That sum,
     /// over n >= 1 and j, is the mean of e^(h theta) - 1, below 2^-5: theta^2 <= (pi^2 / 2) (1 - cos theta), whose mean is
@@ -154,7 +159,8 @@ impl Shape for Bessel {
         let (weights, angle) = nodes.floats();
         let h = (1u64 << (width - 1)) as f64;
         // Multiples of the angle of one half column, all round the circle.
-        let cosines = nodes.float_circle(width - 1);
+        let half_columns = nodes.circle(width - 1);
+        let cosines = nodes.float_circle(&half_columns);
         let circle = cosines.len();
         let terms: Vec<[f64; 5]> = (0..weights.len())
             .map(|j| {
@@ -167,11 +173,11 @@ impl Shape for Bessel {
             })
             .collect();
         let sixth: f64 = terms.iter().enumerate().map(|(j, term)| term[4] * (j as f64 * angle * h) / 6.0).sum();
-        let centers = nodes.edges(width - 1, 1, 2).take(count);
-        let polynomials = centers
+        let polynomials = nodes
+            .centers(&half_columns, count)
             .enumerate()
             .map(|(column, f)| {
-                let mut c = [f.nearest(), 0.0, 0.0, 0.0, 0.0, 0.0];
+                let mut c = [f, 0.0, 0.0, 0.0, 0.0, 0.0];
                 for (j, term) in terms.iter().enumerate() {
                     let place = j * (2 * column + 1) % circle;
                     let (cosine, sine) = (cosines[place], cosines[(place + 3 * circle / 4) % circle]);
@@ -210,7 +216,7 @@ mod tests {
                 assert!(a.lo <= b.hi && b.lo <= a.hi, "v = {v}, k = {k}");
                 assert!(&b.hi - &b.lo <= 2u32.into(), "v = {v}, k = {k}: tight");
             }
-            for (c, f) in (7u64..).zip(nodes.edges(3, 7, 1)).take(450) {
+            for (c, f) in (7u64..).zip(nodes.edges(3, 7)).take(450) {
                 let a = cells[8 * c as usize].coarser(150);
                 assert!(a.lo <= f.hi && f.lo <= a.hi, "v = {v}, column {c}");
             }

@@ -11,7 +11,7 @@
 //! - Truncation. 1 - cos theta grows up to pi, so nodes past the first with v (1 - cos theta) >= B add up to at most e^-B.
 //!   There is one before theta = pi, since B <= 2 v: [`Fourier::new`] is asked for fewer than v bits.
 //! - Both are measured against p(0) >= 2^-28: the law has at least 3/4 of its mass within two standard deviations
-//!   (Chebyshev), of at most 2^25 each, and is largest at 0. With B = bits + 64 they are below 2^-(bits + 60) of it.
+//!   (Chebyshev), of at most 2^25 each, and is largest at 0. With e^-B <= 2^-(bits + 44) they are below 2^-(bits + 13) of it.
 //! - Rounding. Fixed point with [`GUARD`] + log2 v bits to spare, counted at each step below.
 
 use crate::noise::interval::Interval;
@@ -45,17 +45,17 @@ impl Fourier {
     pub(super) fn new(variance: &BigRational, bits: u64) -> Self {
         let v = variance.ceil().to_integer();
         let work = bits + GUARD + v.bits();
-        let b = bits + 64;
+        let b = exponent(bits + 44);
         let spread = BigInt::sqrt(&(&v * BigInt::from(2 * b)));
         let reach: u64 = (spread + BigInt::from(2 * b + 1)).to_u64().unwrap_or(u64::MAX >> 2);
         let log_nodes = u64::from((2 * reach).next_power_of_two().trailing_zeros());
         let one = BigInt::one() << work;
-        let limit = BigRational::from_integer(BigInt::from(b));
+        let (p, q) = (variance.numer().magnitude(), variance.denom().magnitude() << work);
+        let limit = &q * b;
         let mut weights = vec![one.clone()];
         for cosine in cosines(&BigRational::new(BigInt::one(), BigInt::one() << log_nodes), work).skip(1) {
-            let exponent = variance * BigRational::new(&one - cosine, one.clone());
-            let exponent = if exponent.is_negative() { BigRational::zero() } else { exponent };
-            let weight = Interval::exp_neg(&exponent, work);
+            let exponent = p * (&one - cosine).to_biguint().unwrap_or_default();
+            let weight = Interval::exp_neg_ratio(&exponent, &q, work);
             weights.push(BigInt::from(weight.lo + weight.hi));
             if exponent >= limit {
                 break;
@@ -65,10 +65,10 @@ impl Fourier {
         // count twice) by twice that and 4, so a sum of J of them by 2^3 work v J^2. The products with cosines that are wrong
         // by 2 work 2^13 units (half a column is at least 2^-7 sqrt(v) wide, so that half a circle has fewer than 2^13)
         // add less than 2^8 2^14 work and J roundings: less than as much again, with v >= 2^14 and J >= 2^6.
-        // Then folding and truncation, 2^-(bits + 60) of a sum below 2^8.
+        // Then folding and truncation, 2^-(bits + 13) of a sum below 2^8.
         let log = |n: u64| u64::from(u64::BITS - n.leading_zeros());
         let rounding = 2 * log(weights.len() as u64) + log(work) + v.bits() + 4;
-        let error = BigInt::from(2) << rounding.max(work - (bits + 50));
+        let error = BigInt::from(2) << rounding.max(work - (bits + 5));
         let at_zero = weights.iter().sum();
         Self { bits, work, log_nodes, reach, weights, error, at_zero }
     }
@@ -83,11 +83,11 @@ impl Fourier {
         self.enclose(sum >> self.work)
     }
 
-    /// f(c 2^width) for c = `first`, `first` + `step`, ...
-    pub(super) fn edges(&self, width: u32, first: u64, step: usize) -> impl Iterator<Item = Interval> + '_ {
+    /// f(c 2^width) for c = `first`, `first` + 1, ...
+    pub(super) fn edges(&self, width: u32, first: u64) -> impl Iterator<Item = Interval> + '_ {
         let table = self.circle(width);
         let circle = 2 * (table.len() as u64 - 1);
-        (first..).step_by(step).map(move |c| {
+        (first..).map(move |c| {
             if c.saturating_mul(1 << width) >= self.reach {
                 return Interval { lo: BigUint::zero(), hi: BigUint::one(), bits: self.bits };
             }
@@ -101,16 +101,35 @@ impl Fourier {
     }
 
     /// Cosines of the multiples of the angle by which 2^width cells turn node 1: half the circle, both ends included.
-    fn circle(&self, width: u32) -> Vec<BigInt> {
+    pub(super) fn circle(&self, width: u32) -> Vec<BigInt> {
         let points = 1u64 << (self.log_nodes - u64::from(width));
         let turn = BigRational::new(BigInt::one(), BigInt::from(points));
         cosines(&turn, self.work).take(points as usize / 2 + 1).collect()
     }
 
     /// The whole circle, as floats.
-    pub(super) fn float_circle(&self, width: u32) -> Vec<f64> {
-        let half: Vec<f64> = self.circle(width).iter().map(|c| to_f64(c, self.work)).collect();
+    pub(super) fn float_circle(&self, circle: &[BigInt]) -> Vec<f64> {
+        let half: Vec<f64> = circle.iter().map(|c| to_f64(c, self.work)).collect();
         half.iter().chain(half[1..half.len() - 1].iter().rev()).copied().collect()
+    }
+
+    /// f at the odd multiples of the distance that `circle` was made for, wrong by at most 2^-53.
+    ///
+    /// Weights, over their sum, and cosines are cut to 62 bits: fewer than 2^8 products are wrong by 2^-62 each on either
+    /// account, and their sum is rounded once.
+    pub(super) fn centers(&self, circle: &[BigInt], count: usize) -> impl Iterator<Item = f64> {
+        let short = |x: BigInt| i128::from(x.to_i64().unwrap_or(i64::MAX));
+        let weights: Vec<i128> = self.weights.iter().map(|w| short((w << 62u32) / &self.at_zero)).collect();
+        let cosines: Vec<i128> = circle.iter().map(|c| short(c >> (self.work - 62))).collect();
+        let points = 2 * (cosines.len() - 1);
+        (0..count).map(move |column| {
+            let cosine = |j: usize| {
+                let place = j * (2 * column + 1) % points;
+                cosines[place.min(points - place)]
+            };
+            let sum: i128 = weights.iter().enumerate().map(|(j, w)| cosine(j) * w).sum();
+            sum as f64 * f64::powi(2.0, -124)
+        })
     }
 
     /// The weights, and the angle of node 1, as floats: for derivatives.
@@ -128,6 +147,11 @@ impl Fourier {
         let unsigned = |x: BigInt| x.to_biguint().unwrap_or_default();
         Interval { lo: unsigned(lo), hi: unsigned(hi), bits: self.bits }
     }
+}
+
+/// A B with e^-B <= 2^-n.
+pub(super) fn exponent(n: u64) -> u64 {
+    (7 * n).div_ceil(10)
 }
 
 fn to_f64(x: &BigInt, bits: u64) -> f64 {
