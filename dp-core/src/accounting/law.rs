@@ -28,7 +28,7 @@ pub(crate) enum Law {
 impl Law {
     /// P = Q.
     pub(crate) fn nothing() -> Self {
-        Self::Atoms(Atoms { atoms: Vec::new(), infinite: Interval::ZERO })
+        Self::Atoms(Atoms { atoms: Vec::new(), infinite: Interval::ZERO, missed: 0.0 })
     }
 
     /// The hockey-stick divergence of order e^epsilon, for epsilon >= 0: the least delta at that epsilon.

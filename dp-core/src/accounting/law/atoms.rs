@@ -20,6 +20,8 @@ pub(crate) struct Atoms {
     pub(crate) atoms: Vec<Atom>,
     /// Probability under P of outcomes impossible under Q, and the other way round.
     pub(crate) infinite: Interval,
+    /// At most so much of Q's probability lies outside the list.
+    pub(crate) missed: f64,
 }
 
 impl Atoms {
@@ -30,7 +32,7 @@ impl Atoms {
         let small = inside / (Interval::ONE + e);
         let large = inside / (Interval::ONE + (-epsilon).exp());
         let atoms = vec![Atom { loss: -epsilon, p: small, q: large }, Atom { loss: epsilon, p: large, q: small }];
-        Self { atoms, infinite }
+        Self { atoms, missed: infinite.hi, infinite }
     }
 
     /// Randomized response with two answers dominates everything epsilon-differentially private (Kairouz, Oh and
@@ -54,7 +56,7 @@ impl Atoms {
             let neither = wrong * f64::from(categories - 2);
             atoms.insert(1, Atom { loss: Interval::ZERO, p: neither, q: neither });
         }
-        Self { atoms, infinite: Interval::ZERO }
+        Self { atoms, infinite: Interval::ZERO, missed: 0.0 }
     }
 
     /// Two-sided geometric noise: losses (2x - D) / scale for 0 < x < D, and +-D / scale for the two flat ends.
@@ -78,7 +80,7 @@ impl Atoms {
             });
         }
         atoms.push(Atom { loss: whole, p: end, q: end * power(d) });
-        Self { atoms, infinite: Interval::ZERO }
+        Self { atoms, infinite: Interval::ZERO, missed: 0.0 }
     }
 
     /// The sum of p (1 - e^(eps - loss)) over losses above epsilon: every term positive, nothing cancels.

@@ -87,5 +87,9 @@ pub(crate) fn atoms(sigma: Interval, sensitivity: u64) -> Atoms {
         atoms.push(Atom { loss, p: weight(y) / normalizer, q: weight(x) / normalizer });
         y += 1.0;
     }
-    Atoms { atoms, infinite: tail }
+    // Q's probability of y < -reach is that of x < d - reach; P(X >= k) <= e^(-k^2 / (2 sigma^2)) (Canonne, Kamath and
+    // Steinke 2020, Theorem 3).
+    let inside = reach - d;
+    let missed = if inside > 0.0 { (-(Interval::point(inside).square() / twice_variance)).exp().hi } else { 1.0 };
+    Atoms { atoms, infinite: tail, missed: missed + tail.hi }
 }

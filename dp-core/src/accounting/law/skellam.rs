@@ -39,7 +39,11 @@ pub(crate) fn atoms(variance: Interval, sensitivity: u64) -> Atoms {
             Atom { loss, p: at(y).0.exp(), q: at(x).0.exp() }
         })
         .collect();
-    Atoms { atoms, infinite: Interval::new(0.0, 4.0 * (-TAIL).exp()) }
+    // Q's probability of y < -reach is that of x < d - reach.
+    let inside = (reach - d) as f64;
+    let missed = if inside > 0.0 { libm::exp(log_tail(variance.hi, inside) + 1e-9 * TAIL) } else { 1.0 };
+    let infinite = Interval::new(0.0, 4.0 * (-TAIL).exp());
+    Atoms { atoms, infinite, missed: missed + infinite.hi }
 }
 
 /// (ln P(k), ln r_k) for k = 0 ..= last.

@@ -54,81 +54,65 @@ pub(crate) struct Cells {
 /// How finely to cut.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Resolution {
-    /// Width of a cell, in units of the loss after sampling.
-    pub(crate) width: f64,
-    /// Largest width of a cell in the law's own unit, as a part of the width over which its density is smooth.
+    /// Largest width of a cell, as a part of the width over which the law's density is smooth; at most 1.
     pub(crate) fineness: f64,
     /// ln of the tail that may be cut off.
     pub(crate) log_floor: f64,
-    /// Power of e^loss under which the law will be tilted.
-    pub(crate) tilt: f64,
-    /// The sampling rate, by which small losses shrink.
-    pub(crate) rate: f64,
-    /// For additions, the loss is -ln(1 - q + q e^-l): flat at large l, not at small ones.
-    pub(crate) mirrored: bool,
 }
 
-impl Resolution {
-    /// How much faster l moves than the loss after sampling, at most a billion times.
-    fn stretch(self, l: f64) -> f64 {
-        let odds = self.rate * libm::exp(if self.mirrored { -l } else { l }.min(700.0));
-        1.0 / (odds / (1.0 - self.rate + odds)).max(1e-9)
-    }
-
-    /// ln of the tilted probability at loss l, where the law has densities e^log_p and e^(log_p - l).
-    fn importance(self, l: f64, log_p: f64) -> f64 {
-        let mixed = |l: f64| {
-            let t = libm::exp(-l.abs());
-            l.max(0.0)
-                + libm::log(if l > 0.0 { self.rate + (1.0 - self.rate) * t } else { 1.0 - self.rate + self.rate * t })
-        };
-        match (self.rate < 1.0, self.mirrored) {
-            (false, _) => log_p + self.tilt * l,
-            (true, true) => log_p - self.tilt * mixed(-l),
-            (true, false) => log_p - l + (self.tilt + 1.0) * mixed(l),
-        }
-    }
-
-    /// How much wider than `width` a cell may be where the tilted law has only e^log_part of its peak: the error of a cell
-    /// grows with the square of its width.
-    fn relief(log_part: f64) -> f64 {
-        libm::exp((-log_part / 3.0).clamp(0.0, 10.0))
-    }
-}
-
-pub(crate) fn cells(law: &Law, side: Side, resolution: Resolution) -> Cells {
+/// The law in cells. None straddles a stop: `stop(l)` is the next loss above l at which a cell must end.
+pub(crate) fn cells(law: &Law, side: Side, resolution: Resolution, stop: &dyn Fn(f64) -> f64) -> Cells {
     match law {
         Law::Gaussian(law) => {
             let sigma = side.opposite().of(law.multiplier);
-            normal_cells(1.0 / sigma, side, resolution, None)
+            normal_cells(1.0 / sigma, side, resolution, None, stop)
         }
         Law::SmoothDiscreteGaussian(law) => {
             let sigma = side.opposite().of(law.sigma);
-            normal_cells(law.shift / sigma, side, resolution, Some(sigma))
+            normal_cells(law.shift / sigma, side, resolution, Some(sigma), stop)
         }
-        Law::Laplace(law) => laplace_cells(side.of(law.largest), resolution),
-        Law::Atoms(law) => atom_cells(law, side, resolution),
+        Law::Laplace(law) => laplace_cells(side.of(law.largest), resolution, stop),
+        Law::Atoms(law) => atom_cells(law, side),
     }
 }
 
-/// Nodes and weights of the Gauss-Legendre rule with five points, on [-1, 1].
-const GAUSS: [(f64, f64); 5] = [
-    (-0.906_179_845_938_664, 0.236_926_885_056_189_08),
-    (-0.538_469_310_105_683_1, 0.478_628_670_499_366_47),
-    (0.0, 0.568_888_888_888_888_9),
-    (0.538_469_310_105_683_1, 0.478_628_670_499_366_47),
-    (0.906_179_845_938_664, 0.236_926_885_056_189_08),
+/// Nodes and weights of the Gauss-Legendre rules on [-1, 1].
+const GAUSS: [&[(f64, f64)]; 3] = [
+    &[(-0.577_350_269_189_625_8, 1.0), (0.577_350_269_189_625_8, 1.0)],
+    &[
+        (-0.774_596_669_241_483_4, 0.555_555_555_555_555_6),
+        (0.0, 0.888_888_888_888_888_8),
+        (0.774_596_669_241_483_4, 0.555_555_555_555_555_6),
+    ],
+    &[
+        (-0.906_179_845_938_664, 0.236_926_885_056_189_08),
+        (-0.538_469_310_105_683_1, 0.478_628_670_499_366_47),
+        (0.0, 0.568_888_888_888_888_9),
+        (0.538_469_310_105_683_1, 0.478_628_670_499_366_47),
+        (0.906_179_845_938_664, 0.236_926_885_056_189_08),
+    ],
 ];
+
+/// The rule for cells of x = (|z| + 3.2) w. With n points it is off by w^(2n + 1) (n!)^4 / ((2n + 1) (2n)!^3) max |f^(2n)|,
+/// and |He_k(z)| <= (|z| + 3.2)^k for k <= 10: relative to the cell 2.4e-4 x^4, 5e-7 x^6 and 2.4e-13 x^10 (at x = 1/2, with
+/// what the density varies over the cell, 4e-16): below 1e-15 each.
+fn rule(x: f64) -> &'static [(f64, f64)] {
+    if x < 1.4e-3 {
+        GAUSS[0]
+    } else if x < 0.035 {
+        GAUSS[1]
+    } else {
+        GAUSS[2]
+    }
+}
 
 /// N(shift, 1) against N(0, 1): the loss at z is shift (z - shift / 2).
 ///
-/// Gauss-Legendre with five points is off by w^11 (5!)^4 / (11 (10!)^3) max |f^(10)|; with (|z| + 3.2) w <= 1/2 at both
-/// centres that is below 1e-15 of the cell (|He_10(z)| <= (|z| + 3.2)^10).
+/// Cells are so narrow that (|z| + 3.2) w <= 1/2 at both centres, and integrated by Gauss and Legendre.
 ///
 /// With a grid (a discrete Gaussian of that sigma >= 100) cells end at half-integers, and the density is corrected term by
-/// term so that its integral over them is the sum over the integers inside (Euler-Maclaurin for midpoints); the first term
-/// left out is below 1e-12 within 13 sigma.
-fn normal_cells(shift: f64, side: Side, resolution: Resolution, grid: Option<f64>) -> Cells {
+/// term so that its integral over them is the sum over the integers inside (Euler-Maclaurin for midpoints).
+fn normal_cells(shift: f64, side: Side, resolution: Resolution, grid: Option<f64>, stop: &dyn Fn(f64) -> f64) -> Cells {
     let reach = (-2.0 * resolution.log_floor).sqrt().max(3.0);
     let (from, to) = (-reach, shift + reach);
     let snap = |z: f64| match grid {
@@ -146,36 +130,43 @@ fn normal_cells(shift: f64, side: Side, resolution: Resolution, grid: Option<f64
         });
         libm::exp(-0.5 * z * z) * corrected / std::f64::consts::TAU.sqrt()
     };
-    let importance = |z: f64| resolution.importance(loss(z), -0.5 * (z - shift) * (z - shift));
-    let peak = (0..=400).map(|i| importance(from + (to - from) * f64::from(i) / 400.0)).fold(f64::MIN, f64::max);
     // Cells never straddle loss zero, where the joined curve of sampling without replacement has its kink.
     let middle = 0.5 * shift;
     let mut cells = Vec::new();
     let mut z = snap(from);
     while z < to {
         let smooth = 0.5 / (z.abs().max((z - shift).abs()) + 3.2);
-        let stretch = resolution.stretch(loss(z)) / shift;
-        let wanted = resolution.width * Resolution::relief(importance(z) - peak) * stretch;
-        let mut next = snap(z + (resolution.fineness * smooth).min(wanted));
-        if grid.is_some() && next <= z + 0.5 * least {
-            next = snap(z + least);
-        }
-        // On a grid the outcome of loss zero, if there is one, has a cell of its own.
-        let stop = if grid.is_some() { snap(middle - 0.25 * least) } else { middle };
-        let stop = if stop > middle { stop - least } else { stop };
-        if z < stop - 0.25 * least && next > stop + 0.25 * least {
-            next = stop;
-        } else if grid.is_some() && z < middle && next > middle {
-            next = snap(z + least);
+        let wanted = z + resolution.fineness * smooth;
+        let stop = stop(loss(z)) / shift + 0.5 * shift;
+        let mut next = snap(if stop < wanted { stop } else { wanted });
+        if grid.is_some() {
+            // At least one outcome; and that of loss zero, if there is one, has a cell of its own.
+            let zero = snap(middle - 0.25 * least);
+            let zero = if zero > middle { zero - least } else { zero };
+            if next <= z + 0.5 * least || (z < middle && next > middle) {
+                next = snap(z + least);
+            }
+            if z < zero - 0.25 * least && next > zero + 0.25 * least {
+                next = zero;
+            }
+        } else if z < middle && next > middle {
+            next = middle;
         }
         let (half, centre) = (0.5 * (next - z), 0.5 * (z + next));
+        let nodes = rule((next - z) * 0.5 / smooth);
         let mass = |offset: f64| -> f64 {
-            GAUSS.iter().map(|(x, w)| w * density(centre + half * x - offset)).sum::<f64>() * half
+            nodes.iter().map(|(x, w)| w * density(centre + half * x - offset)).sum::<f64>() * half
         };
         let (p, q) = (mass(shift), mass(0.0));
-        if p > 0.0 && q > 0.0 {
-            let error = if grid.is_some() { 3e-12 } else { 6e-15 + z.abs().max((z - shift).abs()).powi(2) * 4e-16 };
-            cells.push(Cell { low: loss(z), high: loss(next), p, q, error });
+        // One of them may underflow, where the loss is large.
+        if p > 0.0 || q > 0.0 {
+            let far = (next.abs() + z.abs()).max((next - shift).abs() + (z - shift).abs());
+            let rounding = 6e-15 + far * far * 8e-16;
+            // The first term that was left out, 127 / 154828800 He_8(z) / sigma^8, with |He_8(z)| <= (|z| + 3.2)^8.
+            let euler = grid.map_or(0.0, |sigma| 3e-14 + 2e-6 * ((far + 3.2) / sigma).powi(8));
+            let (low, high) = (loss(z + 0.5 * least), loss(next - 0.5 * least));
+            let high = if high < low { low } else { high };
+            cells.push(Cell { low, high, p, q, error: rounding + euler });
         }
         z = next;
     }
@@ -186,17 +177,15 @@ fn normal_cells(shift: f64, side: Side, resolution: Resolution, grid: Option<f64
 }
 
 /// Losses between -t and t with densities e^(-(t - l) / 2) / 4 and e^(-(t + l) / 2) / 4, and an atom at each end.
-fn laplace_cells(largest: f64, resolution: Resolution) -> Cells {
+fn laplace_cells(largest: f64, resolution: Resolution, stop: &dyn Fn(f64) -> f64) -> Cells {
     let t = largest;
     let (atom, faint) = (0.5, 0.5 * libm::exp(-t));
     let mut cells = vec![Cell { low: -t, high: -t, p: faint, q: atom, error: 2e-15 }];
     let mut l = -t;
-    let importance = |l: f64| resolution.importance(l, 0.5 * (l - t));
-    let peak = importance(t).max(importance(-t));
     while l < t {
-        let smooth = resolution.fineness * (0.1 * t).min(1.0 + 0.1 * (t - l));
-        let width = (resolution.width * resolution.stretch(l) * Resolution::relief(importance(l) - peak)).min(smooth);
-        let mut next = (l + width).min(t);
+        let wanted = l + resolution.fineness * (0.1 * t).min(1.0 + 0.1 * (t - l));
+        let stop = stop(l);
+        let mut next = (if stop < wanted { stop } else { wanted }).min(t);
         if l < 0.0 && next > 0.0 {
             next = 0.0;
         }
@@ -206,7 +195,7 @@ fn laplace_cells(largest: f64, resolution: Resolution) -> Cells {
         let half = 0.5 * (next - l);
         let p = 0.5 * libm::exp(-0.5 * (t - l)) * libm::expm1(half);
         let q = -0.5 * libm::exp(-0.5 * (t + l)) * libm::expm1(-half);
-        if p > 0.0 && q > 0.0 {
+        if p > 0.0 || q > 0.0 {
             cells.push(Cell { low: l, high: next, p, q, error: 4e-15 + t * 2.3e-16 });
         }
         l = next;
@@ -215,41 +204,31 @@ fn laplace_cells(largest: f64, resolution: Resolution) -> Cells {
     Cells { cells, infinite: 0.0, missed: 0.0 }
 }
 
-/// Neighbouring atoms go into one cell where they are closer than the resolution.
-fn atom_cells(law: &Atoms, side: Side, resolution: Resolution) -> Cells {
-    let mut cells: Vec<Cell> = Vec::new();
-    let (mut q_total, mut dropped) = (0.0, 0.0);
-    let width = if resolution.width.is_finite() { resolution.width } else { 0.0 };
+/// Probabilities below this are charged, not listed.
+const TINY: f64 = 1e-290;
+
+/// One cell for each atom.
+fn atom_cells(law: &Atoms, side: Side) -> Cells {
+    let mut cells: Vec<Cell> = Vec::with_capacity(law.atoms.len());
+    let mut dropped = 0.0;
     for atom in &law.atoms {
-        let (p, q) = (side.of(atom.p), atom.q.mid());
-        let error = (atom.q.hi - atom.q.lo) / q.max(1e-320) + (atom.p.hi - atom.p.lo) / p.max(1e-320) + 1e-15;
-        q_total += atom.q.lo;
-        // An underflowed partner: the loss is known all the same.
-        let q = if q > 1e-290 { q } else { p * libm::exp(-atom.loss.mid()) };
-        if p <= 1e-290 {
-            dropped += 1e-290;
+        let (mut p, mut q) = (side.of(atom.p), atom.q.mid());
+        if p <= TINY && q <= TINY {
+            dropped += TINY;
             continue;
         }
-        let (low, high) = (atom.loss.lo, atom.loss.hi);
-        let error = error.min(1e-6);
-        match cells.last_mut() {
-            Some(last)
-                if high - last.low <= width * resolution.stretch(if resolution.mirrored { last.low } else { high })
-                    && (last.low >= 0.0) == (low >= 0.0)
-                    && q > 0.0 =>
-            {
-                last.high = high;
-                last.error = last.error.max(error) + 2e-16;
-                last.p += p;
-                last.q += q;
-            }
-            _ => cells.push(Cell { low, high, p, q: q.max(0.0), error }),
+        // The loss is known better than a partner that underflowed.
+        let loss = atom.loss.mid();
+        let mut error = (atom.loss.hi - atom.loss.lo) + 4.0 * f64::EPSILON * (1.0 + loss.abs());
+        if p > TINY {
+            error += (atom.p.hi - atom.p.lo) / p;
+            q = p * libm::exp(-loss);
+        } else {
+            error += (atom.q.hi - atom.q.lo) / q;
+            p = q * libm::exp(loss);
         }
+        cells.push(Cell { low: atom.loss.lo, high: atom.loss.hi, p, q, error });
     }
-    let missed = match side {
-        Side::Upper => (1.0 - q_total + 1e-13).max(0.0),
-        Side::Lower => 0.0,
-    };
-    let dropped = if side == Side::Upper { dropped } else { 0.0 };
+    let (missed, dropped) = if side == Side::Upper { (law.missed + dropped, dropped) } else { (0.0, 0.0) };
     Cells { cells, infinite: side.of(law.infinite) + dropped, missed }
 }

@@ -9,7 +9,7 @@
 
 use super::cells::Side;
 use super::component::{Points, UNIT};
-use super::points::Builder;
+use super::points::{Builder, Outcome};
 
 /// Where an answer is wanted: what bins are for.
 #[derive(Clone, Debug)]
@@ -41,6 +41,7 @@ pub(crate) struct Product {
 impl Product {
     /// Composes `factors`, each so many times.
     pub(crate) fn new(factors: Vec<(Points, u64)>, side: Side, focus: &Focus) -> Self {
+        let releases: f64 = factors.iter().map(|(_, count)| *count as f64).sum();
         let mut parts: Vec<Points> = Vec::new();
         for (mut power, mut count) in factors {
             if power.losses.len() > 3 * focus.bins && count > 2 {
@@ -71,10 +72,10 @@ impl Product {
         }
         let right = parts.pop().unwrap_or_else(unit);
         let left = parts.pop().unwrap_or_else(unit);
-        Self::of(left, right, side)
+        Self::of(left, right, side, releases)
     }
 
-    fn of(left: Points, right: Points, side: Side) -> Self {
+    fn of(left: Points, right: Points, side: Side, releases: f64) -> Self {
         let n = right.losses.len();
         let (mut kept, mut gained) = (vec![0.0; n], vec![0.0; n]);
         for j in (0..n).rev() {
@@ -89,7 +90,10 @@ impl Product {
         let largest = |law: &Points| law.losses.iter().fold(0.0_f64, |most, l| most.max(l.abs()));
         let (a, b) = (largest(&left), largest(&right));
         let count = (left.losses.len() + 4 * n + 64) as f64;
-        Self { side, left, right, kept, gained, error: 2.0 * count * UNIT, slack: 8.0 * UNIT * (a + b) }
+        // An outcome may lie outside its cell or bin by the rounding of a loss: the relative part of that is charged there,
+        // and the absolute part here, for every release and every pairing.
+        let slack = 8.0 * UNIT * (a + b) + 64.0 * UNIT * releases;
+        Self { side, left, right, kept, gained, error: 2.0 * count * UNIT, slack }
     }
 
     /// This side's bound on delta(eps) for any real eps, infinite losses included; and minus its slope, roughly.
@@ -221,7 +225,7 @@ fn paired(a: &Points, b: &Points, side: Side, focus: &Focus) -> Points {
             (false, Side::Lower) => ends.0,
         };
         let error = UNIT * (2.0 * count + 8.0 * ((ratio - shift).abs() + shift.abs() + 1.0));
-        builder.cell(ends.0, ends.1, ratio, bin.p, error);
+        builder.add(Outcome { low: ends.0, high: ends.1, ratio, p: bin.p, error });
     }
     let mut all = sorted(builder.points);
     let infinite = a.infinite + b.infinite * (1.0 - a.infinite);

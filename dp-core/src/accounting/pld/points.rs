@@ -1,49 +1,91 @@
-//! Sampling, applied to a law in cells: finitely many losses that bound one direction of a release from one side.
+//! Sampling, applied to a law in cells: what one direction of a release looks like, from one side.
 
-use super::cells::{Cell, Resolution, Side, cells};
+use super::cells::{Resolution, Side, cells};
 use super::component::{Direction, Points, UNIT};
 use super::merging::sorted;
 use crate::accounting::step::{Sampling, Step};
 
-/// The points of one release, one direction, one side.
-pub(crate) fn points(step: &Step, direction: Direction, side: Side, mut resolution: Resolution) -> Points {
+/// Outcomes with losses in [low, high], P-probability p and mean likelihood ratio e^ratio, both known to within a relative
+/// `error`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outcome {
+    pub(super) low: f64,
+    pub(super) high: f64,
+    pub(super) ratio: f64,
+    pub(super) p: f64,
+    pub(super) error: f64,
+}
+
+/// What the outcomes leave out or put in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rest {
+    /// P's probability of an infinite loss, on the side that was asked for.
+    pub(super) infinite: f64,
+    /// P's probability among the outcomes that is there for the upper side alone.
+    pub(super) surplus: f64,
+}
+
+/// A grid of losses at which cells end: offset + k step.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Grid {
+    pub(super) offset: f64,
+    pub(super) step: f64,
+}
+
+/// The outcomes of one release in one direction, one after the other.
+pub(super) fn outcomes(
+    step: &Step,
+    direction: Direction,
+    side: Side,
+    resolution: Resolution,
+    grid: Option<Grid>,
+    mut each: impl FnMut(Outcome),
+) -> Rest {
+    let mut each = |outcome: Outcome| each(outcome.checked(side));
     let rate = match step.sampling {
         Sampling::Whole => 1.0,
         Sampling::Poisson(rate) | Sampling::WithoutReplacement(rate) => side.of(rate),
     };
-    resolution.rate = rate;
-    resolution.mirrored = direction == Direction::Add && rate < 1.0;
-    let law = cells(&step.law, side, resolution);
-    let mut builder = Builder { side, points: Points::default() };
+    let added = direction == Direction::Add && matches!(step.sampling, Sampling::Poisson(_));
+    let mixed = |l: f64| if added { -mixture(rate, -l) } else { mixture(rate, l) };
+    // The next loss of the law, without sampling, at which sampling's loss is on the grid.
+    let stop = |l: f64| {
+        let Some(grid) = grid else { return f64::INFINITY };
+        let next = grid.offset + (((mixed(l) - grid.offset) / grid.step + 1e-6).floor() + 1.0) * grid.step;
+        if added { -unmixed(rate, -next) } else { unmixed(rate, next) }
+    };
+    let law = cells(&step.law, side, resolution, &stop);
     match step.sampling {
         Sampling::Whole => {
             for cell in &law.cells {
-                builder.cell(cell.low, cell.high, ratio(cell), cell.p, cell.error);
+                let ratio = libm::log(cell.p / cell.q);
+                each(Outcome { low: cell.low, high: cell.high, ratio, p: cell.p, error: cell.error });
             }
-            builder.infinite(law.infinite);
+            Rest { infinite: law.infinite, surplus: 0.0 }
         }
-        Sampling::Poisson(_) if direction == Direction::Add => {
+        Sampling::Poisson(_) if added => {
             // P = base, Q = (1 - q) base + q other: loss -ln(1 - q + q e^-l), at most -ln(1 - q).
-            let mixed = |l: f64| -libm::log1p(rate * libm::expm1(-l));
             for cell in &law.cells {
                 let ratio = -libm::log1p(rate * (cell.q / cell.p - 1.0));
-                builder.cell(mixed(cell.low), mixed(cell.high), ratio, cell.p, cell.error);
+                let (low, high) = (mixed(cell.low), mixed(cell.high));
+                each(Outcome { low, high, ratio, p: cell.p, error: cell.error });
             }
             let most = -libm::log1p(-rate);
-            builder.cell(most, most, most, law.infinite, 0.0);
+            each(Outcome { low: most, high: most, ratio: most, p: law.infinite, error: 0.0 });
+            Rest { infinite: 0.0, surplus: if side == Side::Upper { law.infinite } else { 0.0 } }
         }
         Sampling::Poisson(_) => {
-            let lowest = law.cells.first().map_or(f64::NEG_INFINITY, |cell| mixture(rate, cell.low));
+            let lowest = law.cells.first().map_or(f64::NEG_INFINITY, |cell| mixed(cell.low));
             let missed = (1.0 - rate) * law.missed;
             if missed > 0.0 && lowest.is_finite() {
-                builder.cell(lowest, lowest, lowest, missed, 1e-15);
+                each(Outcome { low: lowest, high: lowest, ratio: lowest, p: missed, error: 1e-15 });
             }
             for cell in &law.cells {
                 let p = (1.0 - rate) * cell.q + rate * cell.p;
                 let ratio = libm::log1p(rate * (cell.p / cell.q - 1.0));
-                builder.cell(mixture(rate, cell.low), mixture(rate, cell.high), ratio, p, cell.error);
+                each(Outcome { low: mixed(cell.low), high: mixed(cell.high), ratio, p, error: cell.error });
             }
-            builder.infinite(rate * law.infinite);
+            Rest { infinite: rate * law.infinite, surplus: missed }
         }
         Sampling::WithoutReplacement(_) => {
             // One pair whose curve is that of removal for orders above 1 and its mirror image below: removal's positive
@@ -52,43 +94,93 @@ pub(crate) fn points(step: &Step, direction: Direction, side: Side, mut resoluti
             for cell in law.cells.iter().filter(|cell| cell.low >= 0.0 && cell.high > 0.0) {
                 let p = (1.0 - rate) * cell.q + rate * cell.p;
                 let ratio = libm::log1p(rate * (cell.p / cell.q - 1.0));
-                let (low, high) = (mixture(rate, cell.low), mixture(rate, cell.high));
-                builder.cell(low, high, ratio, p, cell.error);
-                builder.cell(-high, -low, -ratio, cell.q, cell.error);
+                let (low, high) = (mixed(cell.low), mixed(cell.high));
+                each(Outcome { low, high, ratio, p, error: cell.error });
+                each(Outcome { low: -high, high: -low, ratio: -ratio, p: cell.q, error: cell.error });
                 rest -= p + cell.q;
                 doubt += 2.0 * (p + cell.q) * cell.error;
             }
             let rest = if side == Side::Upper { rest + doubt } else { rest - doubt };
-            builder.cell(0.0, 0.0, 0.0, rest.max(0.0), 0.0);
-            builder.infinite(rate * law.infinite);
+            if rest > 0.0 {
+                each(Outcome { low: 0.0, high: 0.0, ratio: 0.0, p: rest, error: 4.0 * doubt / rest });
+            }
+            // What was cut is at zero now.
+            let cut = law.infinite - step.law.infinite().lo + law.missed;
+            Rest { infinite: rate * law.infinite, surplus: 2.0 * cut }
         }
     }
-    sorted(builder.points)
 }
 
 /// ln(1 - q + q e^l).
 fn mixture(rate: f64, l: f64) -> f64 {
-    if l < 30.0 { libm::log1p(rate * libm::expm1(l)) } else { l + libm::log(rate + (1.0 - rate) * libm::exp(-l)) }
+    if rate == 1.0 {
+        l
+    } else if l < 30.0 {
+        libm::log1p(rate * libm::expm1(l))
+    } else {
+        l + libm::log(rate + (1.0 - rate) * libm::exp(-l))
+    }
 }
 
-/// ln(p / q), between the ends.
-fn ratio(cell: &Cell) -> f64 {
-    if cell.low == cell.high { cell.low } else { libm::log1p((cell.p - cell.q) / cell.q) }
+/// The inverse; minus infinity below every value.
+fn unmixed(rate: f64, loss: f64) -> f64 {
+    let odds = libm::expm1(loss.min(600.0)) / rate;
+    if rate == 1.0 {
+        loss
+    } else if loss > 600.0 {
+        loss - libm::log(rate)
+    } else if odds <= -1.0 {
+        f64::NEG_INFINITY
+    } else {
+        libm::log1p(odds)
+    }
 }
 
+/// The points of one release, one direction, one side.
+pub(super) fn points(step: &Step, direction: Direction, side: Side, resolution: Resolution) -> Points {
+    let mut builder = Builder { side, points: Points::default() };
+    let rest = outcomes(step, direction, side, resolution, None, |outcome| builder.add(outcome));
+    builder.points.infinite = rest.infinite;
+    sorted(builder.points)
+}
+
+/// Collects outcomes as points on one side of the truth.
 pub(super) struct Builder {
     pub(super) side: Side,
     pub(super) points: Points,
 }
 
+impl Outcome {
+    /// A ratio that could not be evaluated, because a probability underflowed, or that rounding moved past an end.
+    fn checked(mut self, side: Side) -> Self {
+        if self.ratio.is_nan() {
+            self.ratio = if side == Side::Upper { self.high } else { self.low };
+        }
+        self.ratio = self.ratio.clamp(self.low, self.high);
+        self
+    }
+
+    /// The part of p at the upper end that keeps the probabilities of both P and Q when nothing is left in between, with
+    /// the ratio moved by `doubt`.
+    pub(super) fn upper_part(&self, low: f64, high: f64, doubt: f64) -> f64 {
+        let ratio = (self.ratio + doubt).clamp(low, high);
+        libm::expm1(low - ratio) / libm::expm1(low - high)
+    }
+
+    /// How far the ratio may be off.
+    pub(super) fn doubt(&self) -> f64 {
+        2.0 * self.error + 16.0 * UNIT * (1.0 + self.ratio.abs())
+    }
+}
+
 impl Builder {
-    /// Outcomes with losses in [low, high], P-probability p and mean likelihood ratio e^ratio; p and the ratio are known
-    /// to within a relative `error`.
-    pub(super) fn cell(&mut self, low: f64, high: f64, ratio: f64, p: f64, error: f64) {
-        if p <= 0.0 {
+    pub(super) fn add(&mut self, outcome: Outcome) {
+        let Outcome { low, high, ratio, p, error } = outcome;
+        // Not `p <= 0`, which would take a probability that could not be evaluated.
+        if p == 0.0 {
             return;
         }
-        let doubt = 2.0 * error + 16.0 * UNIT * (1.0 + ratio.abs());
+        let doubt = outcome.doubt();
         let size = |l: f64| l.abs() * 16.0 * UNIT;
         match self.side {
             Side::Lower => self.push((ratio - doubt).max(low - size(low)), p * (1.0 - error - 16.0 * UNIT)),
@@ -96,8 +188,7 @@ impl Builder {
                 let p = p * (1.0 + error + 16.0 * UNIT);
                 let (low, high) = (low + size(low), high + size(high));
                 let upper = if high - low > 4.0 * doubt {
-                    let part = libm::expm1(low - ratio - doubt) / libm::expm1(low - high);
-                    (part * (1.0 + 8.0 * UNIT)).clamp(0.0, 1.0)
+                    (outcome.upper_part(low, high, doubt) * (1.0 + 8.0 * UNIT)).clamp(0.0, 1.0)
                 } else {
                     1.0
                 };
@@ -107,10 +198,6 @@ impl Builder {
                 self.push(high, p * upper);
             }
         }
-    }
-
-    fn infinite(&mut self, mass: f64) {
-        self.points.infinite += mass;
     }
 
     /// Two ends of neighbouring cells are one point.

@@ -1,0 +1,312 @@
+//! One direction of a composition, and which method answers for it.
+
+use super::cells::{Resolution, Side};
+use super::component::{Component, Direction, Points};
+use super::contour::Contour;
+use super::lattice::{Lattice, Wish, own_lattice};
+use super::merging::{Focus, Product};
+use super::points::points;
+use super::sampled::SampledGaussian;
+use super::solve::{Saddle, invert, saddle_of_delta, saddle_of_epsilon};
+use super::{gaussian, gaussian_precision};
+use crate::accounting::interval::Interval;
+use crate::accounting::law::Law;
+use crate::accounting::step::{Sampling, Step};
+
+/// Everything in one direction.
+pub(super) struct Composition {
+    /// All but the Gaussians without sampling.
+    steps: Vec<(Step, u64)>,
+    /// The sum of their 1 / sigma^2.
+    precision: Interval,
+    direction: Direction,
+    tolerance: f64,
+    lattice_alone: bool,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Query {
+    Epsilon { delta: f64 },
+    Delta { epsilon: f64 },
+}
+
+/// How wide an answer may be, relative to itself, before the contour of the continuous loss is given up.
+const SHARP: f64 = 1e-5;
+/// Fewer releases than these are merged at once: the contour has no certificate there.
+const FEW: f64 = 16.0;
+/// Most pairs of outcomes in one evaluation by merging.
+const MOST_WORK: f64 = 3e7;
+/// Most bins of a merged law.
+const MOST_BINS: f64 = 6000.0;
+/// Finer and finer lattices before the best answer so far is given.
+const LATTICES: usize = 3;
+/// Most cells of all laws together, which a lattice far finer than a law's range would take.
+const MOST_CELLS: f64 = 3e5;
+
+impl Composition {
+    pub(super) fn new(all: &[(Step, u64)], direction: Direction, tolerance: f64, lattice_alone: bool) -> Self {
+        let (mut steps, mut precision) = (Vec::with_capacity(all.len()), Interval::ZERO);
+        for (step, count) in all {
+            match gaussian_precision(step, *count) {
+                Some(part) => precision = precision + part,
+                None => steps.push((step.clone(), *count)),
+            }
+        }
+        Self { steps, precision, direction, tolerance, lattice_alone }
+    }
+
+    pub(super) fn answer(&self, query: Query) -> Interval {
+        let infinite = self.infinite();
+        let mut best = match query {
+            Query::Epsilon { delta } if infinite.lo > delta => return Interval::point(f64::INFINITY),
+            Query::Epsilon { delta } if infinite.hi <= delta => Interval::new(0.0, self.largest_loss()),
+            Query::Epsilon { .. } => Interval::new(0.0, f64::INFINITY),
+            Query::Delta { epsilon } if epsilon >= self.largest_loss() => return infinite,
+            Query::Delta { .. } => Interval::new(0.0, 1.0),
+        };
+        let releases = self.releases();
+        if !self.lattice_alone
+            && releases >= FEW
+            && let Some(all) = self.exact()
+        {
+            let found = match query {
+                Query::Epsilon { delta } => epsilon_of(&all, delta),
+                Query::Delta { epsilon } => delta_of(&all, epsilon),
+            };
+            if let Some(found) = found {
+                best = best.meet(found);
+                if is_within(found, SHARP) {
+                    return found;
+                }
+            }
+        }
+        let methods: [fn(&Self, Query) -> Interval; 2] = if self.lattice_alone {
+            [Self::by_lattice, Self::by_lattice]
+        } else if releases < FEW {
+            [Self::by_merging, Self::by_lattice]
+        } else {
+            [Self::by_lattice, Self::by_merging]
+        };
+        for method in methods {
+            if is_within(best, self.tolerance) {
+                break;
+            }
+            best = best.meet(method(self, query));
+        }
+        best
+    }
+
+    fn releases(&self) -> f64 {
+        self.steps.iter().map(|(_, count)| *count as f64).sum()
+    }
+
+    /// The steps with all the Gaussians as one.
+    fn whole(&self) -> Vec<(Step, u64)> {
+        let mut all = self.steps.clone();
+        if self.precision.hi > 0.0 {
+            all.push((gaussian(self.precision), 1));
+        }
+        all
+    }
+
+    /// No epsilon need exceed the sum of the largest finite losses.
+    fn largest_loss(&self) -> f64 {
+        let added = self.direction == Direction::Add;
+        let sum = self.whole().iter().fold(Interval::ZERO, |sum, (step, count)| {
+            sum + step.largest_finite_loss(added) * Interval::point(*count as f64)
+        });
+        sum.widened(1e-14).hi
+    }
+
+    /// The probability of an infinite loss.
+    fn infinite(&self) -> Interval {
+        let log_finite = self.steps.iter().fold(Interval::ZERO, |sum, (step, count)| {
+            sum + (-step.infinite(self.direction == Direction::Add)).ln_1p() * Interval::point(*count as f64)
+        });
+        (-log_finite.expm1()).clamp(0.0, 1.0)
+    }
+
+    /// The components, if all are Gaussians with or without Poisson sampling.
+    fn exact(&self) -> Option<Vec<Component>> {
+        let mut all = Vec::with_capacity(self.steps.len() + 1);
+        for (step, count) in &self.steps {
+            match (&step.law, step.sampling) {
+                (Law::Gaussian(law), Sampling::Poisson(rate)) if rate.hi < 1.0 && law.multiplier.hi < 1e100 => {
+                    let law =
+                        SampledGaussian { sigma: law.multiplier.mid(), rate: rate.mid(), direction: self.direction };
+                    all.push(Component::Sampled(law, *count as f64));
+                }
+                _ => return None,
+            }
+        }
+        all.push(Component::Gaussian(self.precision));
+        Some(all)
+    }
+
+    /// The answer by merging, with more and more bins.
+    fn by_merging(&self, query: Query) -> Interval {
+        let (steps, releases) = (self.whole(), self.releases() + 1.0);
+        let pairings = |count: u64| f64::from(64 - count.leading_zeros() + count.count_ones());
+        let pairings = (steps.iter().map(|(_, count)| pairings(*count)).sum::<f64>() - 3.0).max(1.0);
+        let most = (MOST_WORK / pairings).sqrt().min(MOST_BINS);
+        let (mut best, mut log_delta) = match query {
+            Query::Epsilon { delta } => (Interval::new(0.0, f64::INFINITY), libm::log(delta)),
+            Query::Delta { .. } => (Interval::new(0.0, 1.0), -80.0),
+        };
+        let mut focus = Focus {
+            bins: if most < 192.0 { most as usize } else { 192 },
+            tilts: vec![0.0, 1.0, 10.0, 100.0, 1e3, 1e4],
+            cap: f64::INFINITY,
+        };
+        loop {
+            let resolution = Resolution {
+                fineness: (100.0 / focus.bins as f64).min(1.0),
+                log_floor: log_floor(log_delta, releases),
+            };
+            let [lower, upper] = [Side::Lower, Side::Upper].map(|side| {
+                let one = |(step, count): &(Step, u64)| (points(step, self.direction, side, resolution), *count);
+                Product::new(steps.iter().map(one).collect(), side, &focus)
+            });
+            let found = match query {
+                Query::Epsilon { delta } => Interval::new(lower.epsilon(delta), upper.epsilon(delta)),
+                Query::Delta { epsilon } => Interval::new(lower.delta(epsilon).0, upper.delta(epsilon).0),
+            };
+            best = best.meet(found);
+            if is_within(best, self.tolerance) || best.lo == f64::INFINITY || focus.bins as f64 >= most.floor() {
+                return best;
+            }
+            let epsilon = match query {
+                Query::Epsilon { .. } if best.hi < 1.5 * best.lo => best.mid(),
+                Query::Epsilon { .. } => best.lo,
+                Query::Delta { epsilon } => epsilon,
+            };
+            let (delta, slope) = lower.delta(epsilon);
+            log_delta = libm::log(delta.max(1e-290));
+            let tilt = (slope / delta.max(1e-300)).clamp(1e-6, 1e12);
+            // The width falls with the square of the number of bins.
+            let wanted = (1.5 * (best.hi - best.lo) / (self.tolerance * best.hi)).sqrt();
+            let bins = focus.bins as f64 * if wanted >= 1.3 { wanted.min(3.0) } else { 1.3 };
+            // Beside the slope at epsilon, that of the chord: with heavy tails one release may make all of the loss, and then
+            // what is as likely as delta at epsilon weighs as much as what is likely at zero.
+            let chord = (-log_delta / epsilon).clamp(1e-6, 1e12);
+            focus = Focus { bins: bins.min(most) as usize, tilts: vec![0.0, tilt, chord], cap: epsilon };
+        }
+    }
+
+    /// The answer on finer and finer lattices.
+    fn by_lattice(&self, query: Query) -> Interval {
+        let (steps, releases) = (self.whole(), self.releases() + 1.0);
+        let (mut best, guess) = match query {
+            Query::Epsilon { delta } => (Interval::new(0.0, f64::INFINITY), libm::log(delta)),
+            Query::Delta { .. } => (Interval::new(0.0, 1.0), -70.0),
+        };
+        let Some((saddle, range)) = self.saddle(query, guess) else { return best };
+        let own: Vec<_> = steps.iter().map(|(step, _)| own_lattice(step, self.direction)).collect();
+        let tilt = saddle.tilt;
+        // Of the width, which grows with the square of the step: see the module's derivation.
+        let share = 1.28 * self.tolerance / (releases * (tilt + 1.0));
+        let mut step = match query {
+            Query::Epsilon { .. } => (share * saddle.epsilon.max(0.05 / tilt)).sqrt(),
+            Query::Delta { .. } => (share / tilt).sqrt(),
+        };
+        step = step.min(0.099 / releases.sqrt());
+        for _ in 0..LATTICES {
+            let mut here = step;
+            if let [Some((_, own))] = own.as_slice() {
+                here = if own.is_finite() { *own } else { 1.0 };
+            } else if let Some((_, own)) = own.iter().flatten().find(|(_, own)| own.is_finite() && *own >= step) {
+                here = own / (own / step).ceil();
+            }
+            if range.is_nan() || range > MOST_CELLS * here {
+                return best;
+            }
+            let log_floor = log_floor(saddle.log_delta.min(guess), releases);
+            let wish = Wish { tilt, epsilon: saddle.epsilon, step: here, log_floor };
+            let Some(lattice) = Lattice::new(&steps, self.direction, wish) else { return best };
+            let found = match query {
+                Query::Epsilon { delta } => lattice.epsilon(delta, saddle.epsilon),
+                Query::Delta { epsilon } => lattice.delta(epsilon),
+            };
+            best = best.meet(found);
+            if is_within(best, self.tolerance) || own.len() == 1 && own[0].is_some() {
+                break;
+            }
+            let wanted = ((best.hi - best.lo) / (0.7 * self.tolerance * best.hi)).sqrt();
+            step /= if wanted.is_finite() { wanted.clamp(1.5, 8.0) } else { 4.0 };
+        }
+        best
+    }
+
+    /// A first guess, through coarse points; and how far the losses of one release of each kind reach, in all.
+    fn saddle(&self, query: Query, log_delta: f64) -> Option<(Saddle, f64)> {
+        let resolution = Resolution { fineness: 0.5, log_floor: log_floor(log_delta, self.releases() + 1.0) };
+        let mut all = vec![Component::Gaussian(self.precision)];
+        let (mut infinite, mut range) = (0.0, 0.0);
+        for (step, count) in &self.steps {
+            let points = thinned(points(step, self.direction, Side::Lower, resolution));
+            infinite += points.infinite * *count as f64;
+            if let (Law::Gaussian(_) | Law::Laplace(_), Some((first, last))) =
+                (&step.law, points.losses.first().zip(points.losses.last()))
+            {
+                range += last - first;
+            }
+            all.push(Component::Points(points, *count as f64));
+        }
+        let found = match query {
+            Query::Delta { epsilon } => saddle_of_epsilon(&all, epsilon)?,
+            Query::Epsilon { delta } if delta > infinite => {
+                let found = saddle_of_delta(&all, libm::log(delta - infinite));
+                found.filter(|found| found.epsilon > 0.0).or_else(|| saddle_of_epsilon(&all, 0.0))?
+            }
+            Query::Epsilon { .. } => return None,
+        };
+        Some((Saddle { log_delta: found.log_delta.max(-690.0), ..found }, range))
+    }
+}
+
+/// Few enough points for a guess.
+fn thinned(law: Points) -> Points {
+    let size = law.losses.len().div_ceil(3000).max(1);
+    if size == 1 {
+        return law;
+    }
+    let pieces = law.losses.chunks(size).zip(law.masses.chunks(size));
+    let (losses, masses) = pieces
+        .map(|(losses, masses)| {
+            let mass: f64 = masses.iter().sum();
+            (losses.iter().zip(masses).map(|(l, m)| l * m).sum::<f64>() / mass, mass)
+        })
+        .unzip();
+    Points { losses, masses, infinite: law.infinite }
+}
+
+/// ln of the tail of one release that may be cut off: in all, a ten-millionth of delta.
+fn log_floor(log_delta: f64, releases: f64) -> f64 {
+    (log_delta - libm::log(releases) - 16.0).clamp(-690.0, -20.0)
+}
+
+/// Whether an enclosure is as narrow as that, relative to its upper end.
+fn is_within(found: Interval, relative: f64) -> bool {
+    found.lo == found.hi || (found.hi.is_finite() && found.hi - found.lo <= relative * found.hi)
+}
+
+/// Epsilon of components whose moments are known.
+fn epsilon_of(all: &[Component], delta: f64) -> Option<Interval> {
+    let log_delta = libm::log(delta);
+    let saddle = saddle_of_delta(all, log_delta);
+    if saddle.is_none_or(|saddle| saddle.epsilon <= 0.0) && delta_of(all, 0.0)?.hi <= delta {
+        return Some(Interval::ZERO);
+    }
+    let saddle = saddle?;
+    let contour = Contour::new(all, 0.0, saddle.tilt, saddle.epsilon, log_delta)?;
+    let end = |side: Side| invert(&contour, delta, saddle.epsilon, side);
+    Some(Interval::new(end(Side::Lower).unwrap_or(0.0), end(Side::Upper).unwrap_or(f64::INFINITY)))
+}
+
+/// delta of components whose moments are known.
+fn delta_of(all: &[Component], epsilon: f64) -> Option<Interval> {
+    let saddle = saddle_of_epsilon(all, epsilon)?;
+    let contour = Contour::new(all, 0.0, saddle.tilt, epsilon, saddle.log_delta)?;
+    Some(contour.delta(epsilon).clamp(0.0, 1.0))
+}

@@ -1,0 +1,504 @@
+//! Method B: the tilted lattice.
+//!
+//! Every outcome of every release goes to the two points of a lattice around it, with its probabilities under both P and Q
+//! kept: that spreads likelihood ratios, so the composed lattice law bounds delta from above (connect-the-dots, Doroshenko
+//! et al. 2022). It is composed by a real Fourier transform of the law tilted by e^(c loss), so that errors stay small
+//! relative to delta, however small that is.
+//!
+//! **The lower bound** is the same sum less a bound on what spreading added. Merging a cell into one outcome is
+//! post-processing and only lowers delta; from there a release is moved by xi with E[e^-xi] = 1 within an interval of some
+//! width w, so K(t) = ln E[e^(-t xi)] vanishes at 0 and 1 and has K'' <= w^2/4: hence K(t) <= w^2/8 t(t - 1) outside
+//! [0, 1], and E[xi] <= w^2/8. For the sum Xi of all, with v the sum of w^2/4 and s = sqrt(v), that is E[W^t] <=
+//! e^(v t (t - 1)/2) for W = e^-Xi. Spreading adds to (1 - e^(eps - S))+ at a distance d = |S - eps| = y s
+//!
+//! - above eps: E(e^-d W - 1)+ <= c_t e^(-t d) E[W^t], with c_t = (t - 1)^(t - 1)/t^t <= e^(1/(2t) + 1/(2t^2))/(e t);
+//! - below eps: E(1 - e^d W)+ <= e^d times the same, from the power t - 1 of 1/W.
+//!
+//! With t = T/s, T = (y + sqrt(y^2 + 4))/2, both are at most 1.027 s e^(-1 + 1/(2T^2) - y^2/2)/T, the second times e^d.
+//! On the other side, by Jensen, E[exp(-(S + Xi - eps)^2/(2v))] >= exp(-y^2/2 - d/2 - 1/2 - v/8) above eps, without the
+//! d/2 below. As T >= 1 + y/2, and ln(1 + y/2) >= y s for y <= 38 where s <= 1/20, what spreading adds is at most 1.03 s
+//! E[exp(-(S + Xi - eps)^2/(2v))], an expectation under the very law that was composed; beyond y = 38 it is below 1e-300.
+//!
+//! **Errors charged**: probabilities and losses of every outcome; what the transform folds over the ends of the window
+//! (Chernoff at several tilts); the transform itself, 8 units for each of its log2 N stages in the Euclidean norm (radix 2
+//! to 4 needs less than half of that; Higham 2002, section 24.1); the T-th power of a spectrum of which every entry is known
+//! to within e, by T e (size + e)^(T - 1).
+
+use super::cells::{Resolution, Side};
+use super::component::{Direction, UNIT};
+use super::points::{Grid, Outcome, outcomes};
+use crate::accounting::interval::Interval;
+use crate::accounting::law::Law;
+use crate::accounting::step::Step;
+use realfft::RealFftPlanner;
+use realfft::num_complex::Complex;
+
+/// One kind of release on the lattice: masses at offset + (first + k) step.
+struct Spread {
+    count: f64,
+    offset: f64,
+    step: f64,
+    first: i64,
+    masses: Vec<f64>,
+    /// The largest distance between the two points of an outcome.
+    width: f64,
+    /// Relative error of the masses.
+    error: f64,
+    /// How far a loss may lie from where it was put.
+    slack: f64,
+    infinite: Interval,
+    surplus: f64,
+}
+
+/// A composition on the lattice.
+#[derive(Debug)]
+pub(super) struct Lattice {
+    tilt: f64,
+    step: f64,
+    /// Loss of the first entry.
+    start: f64,
+    /// Tilted probabilities of the sum, modulo the window.
+    entries: Vec<f64>,
+    /// Bound on the error of each entry.
+    entry_error: f64,
+    /// ln M(tilt), with its error.
+    log: f64,
+    log_error: f64,
+    /// Tilted probability outside the window, at most.
+    folded: f64,
+    /// s, the size of all spreading together.
+    spread: f64,
+    slack: f64,
+    surplus: f64,
+    infinite: Interval,
+}
+
+/// Where a lattice is wanted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish {
+    pub(super) tilt: f64,
+    pub(super) epsilon: f64,
+    pub(super) step: f64,
+    pub(super) log_floor: f64,
+}
+
+/// Most points of a lattice.
+const MOST_POINTS: f64 = 1_048_576.0;
+/// Largest s for which the lower bound is derived.
+const MOST_SPREAD: f64 = 0.05;
+/// ln of what may be folded over the ends of the window.
+const LOG_FOLDED: f64 = -26.0;
+/// ln of what is left out of the sum for the lower bound.
+const FADED: f64 = -60.0;
+
+impl Lattice {
+    /// Composes `steps` in one direction. `None` if that takes too many points.
+    pub(super) fn new(steps: &[(Step, u64)], direction: Direction, wish: Wish) -> Option<Self> {
+        let (tilt, step) = (wish.tilt, wish.step);
+        let spreads: Vec<_> =
+            steps.iter().map(|(one, count)| Spread::new(one, *count as f64, direction, wish)).collect::<Option<_>>()?;
+        let square = |x: f64| x * x;
+        let spread = spreads.iter().map(|s| s.count * square(s.width)).sum::<f64>().sqrt() * 0.5 * (1.0 + 1e-14);
+        // ln of the tilted probability beyond each end of a window, by Chernoff: (slope, height) of lines.
+        let totals = |tilt: f64| spreads.iter().map(|s| s.count * s.log_moment(tilt)).sum::<f64>();
+        let doubt = 1e-9 + 1e-12 * spreads.iter().map(|s| s.count).sum::<f64>();
+        let (log, near) = (totals(tilt), 1e-3 * (tilt + 1e-3));
+        let variance = (totals(tilt + near) - 2.0 * log + totals(tilt - near)) / (near * near);
+        let unit = (50.0 / variance).sqrt();
+        if !(log.is_finite() && unit.is_finite() && spread <= MOST_SPREAD) {
+            return None;
+        }
+        let lines: Vec<_> = [0.1, 0.25, 0.5, 1.0, 1.6]
+            .into_iter()
+            .flat_map(|part| [part * unit, -part * unit])
+            .chain([-tilt])
+            .map(|by| (by, totals(tilt + by) - log - by * wish.epsilon + doubt))
+            .filter(|line| line.1.is_finite())
+            .collect();
+        // The tilted probability beyond eps + x is at most e^(height - by x), for positive by; below eps - x likewise.
+        let reach = |above: bool| {
+            let here = lines.iter().filter(|(by, _)| (*by > 0.0) == above);
+            here.map(|(by, height)| (height - LOG_FOLDED) / by.abs()).fold(f64::INFINITY, lesser)
+        };
+        let (below, above) = (reach(false), reach(true));
+        let wanted = (below + above).max(40.0 * spread).max(4.0 * step) / step;
+        if wanted.is_nan() || wanted >= MOST_POINTS {
+            return None;
+        }
+        let points = size(wanted.ceil() as usize + 1);
+        let room = points as f64 * step - (below + above);
+        let (below, above) = (below + 0.5 * room, above + 0.5 * room);
+        let tail = |above: bool, x: f64| {
+            let here = lines.iter().filter(|(by, _)| (*by > 0.0) == above);
+            here.map(|(by, height)| libm::exp(height - by.abs() * x)).fold(f64::INFINITY, lesser)
+        };
+        let folded = tail(true, above - 2.0 * step) + tail(false, below - 2.0 * step);
+        let offset: f64 = spreads.iter().map(|s| s.count * s.offset).sum();
+        let first = ((wish.epsilon - below - offset) / step).floor();
+        let composed = compose(&spreads, tilt, first as i64, points);
+        let charged = |of: fn(&Spread) -> f64| spreads.iter().map(|s| s.count * of(s)).sum::<f64>();
+        let log_finite =
+            spreads.iter().fold(Interval::ZERO, |sum, s| sum + (-s.infinite).ln_1p() * Interval::point(s.count));
+        Some(Self {
+            tilt,
+            step,
+            start: offset + first * step,
+            entry_error: composed.error,
+            log: composed.log,
+            log_error: composed.log_error + 1.01 * charged(|s| s.error),
+            entries: composed.entries,
+            folded,
+            spread,
+            slack: charged(|s| s.slack)
+                + 16.0 * UNIT * (offset.abs() + charged(|s| s.offset.abs()) + first.abs() * step),
+            surplus: charged(|s| s.surplus),
+            infinite: (-log_finite.expm1()).clamp(0.0, 1.0),
+        })
+    }
+
+    /// delta(eps), infinite losses included.
+    pub(super) fn delta(&self, epsilon: f64) -> Interval {
+        let slack = self.slack + 16.0 * UNIT * epsilon.abs();
+        let (upper, lower) = (self.sums(epsilon - slack), self.sums(epsilon + slack));
+        let scale = |epsilon: f64| {
+            let exponent = self.log - self.tilt * epsilon;
+            let relative = self.log_error + 8.0 * UNIT * (self.log.abs() + (self.tilt * epsilon).abs() + 4.0);
+            Interval::new(exponent - relative, exponent + relative).exp()
+        };
+        let gap = 1.03 * self.spread * (lower.bump + self.folded * 1.2 + libm::exp(FADED));
+        let hi = scale(epsilon - slack) * (upper.sum + upper.error + self.folded);
+        let below = lower.sum - lower.error - self.folded - gap;
+        let lo = scale(epsilon + slack) * if below > 0.0 { below } else { 0.0 };
+        let charged = 1e-300 + self.surplus;
+        let lo = lo.lo - charged;
+        Interval::new(if lo > 0.0 { lo } else { 0.0 }, hi.hi) + self.infinite
+    }
+
+    /// Over all entries, in units of M(c) e^(-c eps), with x the distance of an entry above eps.
+    fn sums(&self, epsilon: f64) -> Sums {
+        let (c, h, n) = (self.tilt, self.step, self.entries.len());
+        let loss = |k: usize| self.start + k as f64 * h - epsilon;
+        let from = ((epsilon - self.start) / h).floor();
+        let from = if from < 0.0 { 0 } else { (from as usize).min(n) };
+        let mut sums = Sums { sum: 0.0, error: 0.0, bump: 0.0 };
+        let (mut whole, mut kernels) = (0.0, 0.0);
+        let (turn, fade) = (libm::exp(-c * h), libm::exp(-h));
+        let mut k = from;
+        while k < n {
+            // Exact once for every block of entries, by repeated products inside.
+            let x = loss(k);
+            let (mut a, mut b) = (libm::exp(-c * x), libm::exp(-x));
+            let end = (k + 32).min(n);
+            for entry in &self.entries[k..end] {
+                let gain = if b < 1.0 { a * (1.0 - b) } else { 0.0 };
+                sums.sum += entry * gain;
+                kernels += gain;
+                whole += entry * a;
+                a *= turn;
+                b *= fade;
+            }
+            if a < 1e-40 {
+                // What is left is at most its factor, since all entries together are at most one.
+                sums.error += 2.0 * a;
+                break;
+            }
+            k = end;
+        }
+        // Products of 32 and the difference 1 - b cost at most 100 units of `whole`.
+        let count = n as f64;
+        sums.error +=
+            self.entry_error * kernels * 1.01 + (100.0 + count * 0.02) * UNIT * whole + count * UNIT * sums.sum;
+        if self.spread > 0.0 {
+            let v = self.spread * self.spread;
+            let exponent = |x: f64| -x * x / (2.0 * v) - c * x;
+            let reach = (2.0 * v * -FADED + c * c * v * v).sqrt() + c * v;
+            let middle = (epsilon - self.start) / h;
+            let low = (middle - reach / h - 1.0).clamp(0.0, count) as usize;
+            let high = (middle + reach / h + 2.0).clamp(0.0, count) as usize;
+            let mut bumps = 0.0;
+            for (k, entry) in self.entries.iter().enumerate().take(high).skip(low) {
+                let bump = libm::exp(exponent(loss(k)));
+                sums.bump += entry * bump;
+                bumps += bump;
+            }
+            sums.bump = (sums.bump + self.entry_error * bumps) * (1.0 + 1e-9);
+        }
+        sums
+    }
+
+    /// Ends of the least epsilon >= 0 with delta(epsilon) <= target, by halving between the ends of the window.
+    pub(super) fn epsilon(&self, target: f64, guess: f64) -> Interval {
+        let end = |side: Side| {
+            // What could not be evaluated is proved on neither side.
+            let above = |epsilon: f64| {
+                let found = self.delta(epsilon);
+                if side == Side::Upper { found.hi.is_nan() || found.hi > target } else { found.lo > target }
+            };
+            if side == Side::Upper && !above(0.0) {
+                return 0.0;
+            }
+            let last = self.start + self.entries.len() as f64 * self.step;
+            let (mut lo, mut hi) = (0.0, if last > 0.0 { last } else { 0.0 });
+            // A secant on ln delta, whose slope is about -tilt, finds a short bracket.
+            let mut near = guess;
+            let mut width = 0.02 / self.tilt;
+            for _ in 0..6 {
+                let found = side.of(self.delta(near));
+                let by = (libm::log(found / target) / self.tilt).clamp(-2.0 / self.tilt, 2.0 / self.tilt);
+                if !by.is_finite() {
+                    break;
+                }
+                if found > target {
+                    lo = greater(lo, near)
+                } else {
+                    hi = lesser(hi, near)
+                }
+                near = greater(near + by, 0.0);
+                width = by.abs();
+                if width < 1e-7 * near {
+                    break;
+                }
+            }
+            for outward in [width + 1e-9 * near, 8.0 * width + 1e-6 * near] {
+                let (a, b) = (near - outward, near + outward);
+                if a > lo && above(a) {
+                    lo = a;
+                }
+                if b < hi && !above(b) {
+                    hi = b;
+                }
+            }
+            if above(hi) {
+                return if side == Side::Upper { f64::INFINITY } else { hi };
+            }
+            for _ in 0..60 {
+                if hi - lo <= 1e-7 * hi {
+                    break;
+                }
+                let middle = 0.5 * (lo + hi);
+                if above(middle) { lo = middle } else { hi = middle }
+            }
+            if side == Side::Upper {
+                hi
+            } else if lo > 0.0 && above(lo) {
+                lo
+            } else {
+                0.0
+            }
+        };
+        Interval::new(end(Side::Lower), end(Side::Upper))
+    }
+}
+
+struct Sums {
+    sum: f64,
+    error: f64,
+    bump: f64,
+}
+
+impl Spread {
+    fn new(one: &Step, count: f64, direction: Direction, wish: Wish) -> Option<Self> {
+        let resolution = Resolution { fineness: 1.0, log_floor: wish.log_floor };
+        let (step, offset) = (wish.step, own_lattice(one, direction).map_or(0.0, |(first, _)| first));
+        let grid = Grid { offset, step };
+        let mut all: Vec<(i64, f64)> = Vec::new();
+        let (mut width, mut error, mut slack) = (0_i64, 0.0_f64, 0.0_f64);
+        let mut lost = 0.0;
+        let mut put = |outcome: Outcome| {
+            let Outcome { low, high, p, .. } = outcome;
+            if p == 0.0 {
+                return;
+            }
+            let doubt = outcome.doubt();
+            let place = |l: f64| (l - offset) / step;
+            let room = 1e-6 + 32.0 * UNIT * (low.abs() + offset.abs()) / step;
+            let (from, to) = ((place(low) + room).floor(), (place(high) - room).ceil());
+            let listed = from.abs() < 1e15 && to.abs() < 1e15;
+            if !listed {
+                lost += p;
+                return;
+            }
+            let (from, to) = (from as i64, (to as i64).max(from as i64));
+            let (a, b) = (offset + from as f64 * step, offset + to as f64 * step);
+            let outside = greater(greater(a - low, high - b), 0.0);
+            slack = greater(slack, doubt + outside + 16.0 * UNIT * (a.abs() + b.abs() + offset.abs()));
+            error = greater(error, outcome.error + 4.0 * UNIT);
+            if from == to {
+                all.push((from, p));
+                return;
+            }
+            width = width.max(to - from);
+            // Rounding of the part moves the mean by as much of the width, and of the ratio.
+            slack = greater(slack, 16.0 * UNIT * (b - a) + doubt);
+            let part = outcome.upper_part(a, b, 0.0).clamp(0.0, 1.0);
+            all.push((from, p * (1.0 - part)));
+            all.push((to, p * part));
+        };
+        let rest = outcomes(one, direction, Side::Upper, resolution, Some(grid), &mut put);
+        let first = all.iter().map(|(k, _)| *k).min()?;
+        let last = all.iter().map(|(k, _)| *k).max()?;
+        let trusted = error < 1e-3 && lost == 0.0;
+        if last - first >= 2 * MOST_POINTS as i64 || !trusted {
+            return None;
+        }
+        let mut masses = vec![0.0; (last - first) as usize + 1];
+        for (k, p) in &all {
+            masses[(k - first) as usize] += p;
+        }
+        // Masses are sums of a few positive numbers each.
+        let error = error + 64.0 * UNIT;
+        let infinite = Interval::new(one.infinite(direction == Direction::Add).lo, rest.infinite);
+        Some(Self {
+            count,
+            offset,
+            step,
+            first,
+            masses,
+            width: width as f64 * step,
+            error,
+            slack,
+            infinite,
+            surplus: rest.surplus,
+        })
+    }
+
+    fn loss(&self, k: usize) -> f64 {
+        self.offset + (self.first + k as i64) as f64 * self.step
+    }
+
+    /// ln M(tilt) of one release, by blocks so that neither powers nor sums lose much.
+    fn log_moment(&self, tilt: f64) -> f64 {
+        let turn = libm::exp(tilt * self.step);
+        let block = |(k, masses): (usize, &[f64])| {
+            let (mut sum, mut factor) = (0.0, 1.0);
+            for mass in masses {
+                sum += mass * factor;
+                factor *= turn;
+            }
+            libm::log(sum) + tilt * self.loss(BLOCK * k)
+        };
+        let logs: Vec<f64> = self.masses.chunks(BLOCK).enumerate().map(block).collect();
+        let top = logs.iter().copied().fold(f64::NEG_INFINITY, greater);
+        top + libm::log(logs.iter().map(|log| libm::exp(log - top)).sum())
+    }
+
+    /// Tilted masses relative to e^log, folded into so many points; and the relative error of each.
+    fn tilted(&self, tilt: f64, log: f64, points: usize) -> (Vec<f64>, f64) {
+        let (mut folded, mut largest) = (vec![0.0; points], 0.0);
+        for (k, mass) in self.masses.iter().enumerate().filter(|(_, mass)| **mass > 0.0) {
+            let exponent = tilt * self.loss(k);
+            largest = greater(largest, exponent.abs());
+            folded[k % points] += mass * libm::exp(exponent - log);
+        }
+        (folded, (2.0 * largest + 2.0 * log.abs() + 16.0) * UNIT)
+    }
+}
+
+const BLOCK: usize = 32;
+
+struct Composed {
+    entries: Vec<f64>,
+    error: f64,
+    log: f64,
+    log_error: f64,
+}
+
+/// The composition's tilted probabilities at `points` indices from `first` on.
+fn compose(spreads: &[Spread], tilt: f64, first: i64, points: usize) -> Composed {
+    let (n, half) = (points as f64, points / 2 + 1);
+    let stages = 8.0 * UNIT * (libm::log2(n) + 2.0);
+    let mut planner = RealFftPlanner::<f64>::new();
+    let forward = planner.plan_fft_forward(points);
+    let (mut log, mut log_error, mut base) = (0.0, 0.0, 0_i128);
+    // ln |product|, its phase, its error relative to a bound, and ln of that bound.
+    let mut product = vec![[0.0; 4]; half];
+    for spread in spreads {
+        let one = spread.log_moment(tilt);
+        let (mut weights, error) = spread.tilted(tilt, one, points);
+        log += spread.count * one;
+        log_error += spread.count * error + 4.0 * UNIT * log.abs();
+        base += i128::from(spread.first) * spread.count as i128;
+        let norm = weights.iter().map(|w| w * w).sum::<f64>().sqrt();
+        let doubt = 1.01 * stages * n.sqrt() * norm;
+        let mut spectrum = forward.make_output_vec();
+        if forward.process(&mut weights, &mut spectrum).is_err() {
+            // The lengths agree; and an infinite error proves nothing.
+            log_error = f64::INFINITY;
+        }
+        let count = spread.count;
+        for (all, value) in product.iter_mut().zip(&spectrum) {
+            let size = greater(value.re.hypot(value.im), 1e-300);
+            let (log, phase, bound) = (libm::log(size), value.im.atan2(value.re), size + doubt);
+            all[0] += count * log;
+            all[1] += count * phase;
+            all[2] += count * (doubt / bound + 8.0 * UNIT * (1.0 + log.abs() + phase.abs()));
+            all[3] += count * libm::log(bound);
+        }
+    }
+    let (mut error, mut square) = (0.0, 0.0);
+    let mut spectrum: Vec<Complex<f64>> = Vec::with_capacity(half);
+    for (k, [log, phase, rate, bound]) in product.into_iter().enumerate() {
+        let real = k == 0 || 2 * k == points;
+        let share = if real { 1.0 } else { 2.0 };
+        let (sin, cos) = libm::sincos(phase);
+        let size = libm::exp(log);
+        spectrum.push(Complex::new(size * cos, if real { 0.0 } else { size * sin }));
+        error += share * libm::exp(bound) * lesser(rate + 8.0 * UNIT, 2.0);
+        square += share * size * size;
+    }
+    let inverse = planner.plan_fft_inverse(points);
+    let mut cyclic = inverse.make_output_vec();
+    if inverse.process(&mut spectrum, &mut cyclic).is_err() {
+        log_error = f64::INFINITY;
+    }
+    let error = 1.01 * (error / n + stages * (square / n).sqrt());
+    let from = (i128::from(first) - base).rem_euclid(points as i128) as usize;
+    cyclic.rotate_left(from);
+    cyclic.iter_mut().for_each(|entry| *entry /= n);
+    Composed { entries: cyclic, error, log, log_error }
+}
+
+/// A length that the transform likes: a power of two, or three times one.
+fn size(least: usize) -> usize {
+    let two = least.next_power_of_two();
+    let three = 3 * least.div_ceil(3).next_power_of_two();
+    two.min(three)
+}
+
+/// The first loss and the step of a lattice on which all outcomes of a release lie, if they are few and do.
+pub(super) fn own_lattice(one: &Step, direction: Direction) -> Option<(f64, f64)> {
+    let Law::Atoms(law) = &one.law else { return None };
+    if law.atoms.len() > MOST_ALIGNED {
+        return None;
+    }
+    let mut losses = Vec::with_capacity(2 * law.atoms.len() + 1);
+    let resolution = Resolution { fineness: 1.0, log_floor: -600.0 };
+    outcomes(one, direction, Side::Lower, resolution, None, |outcome| losses.push(0.5 * (outcome.low + outcome.high)));
+    losses.sort_by(f64::total_cmp);
+    let (first, last) = (*losses.first()?, *losses.last()?);
+    let same = 1e-12 * (first.abs() + last.abs());
+    losses.dedup_by(|a, b| *a - *b <= same);
+    let least = losses.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, lesser);
+    if !least.is_finite() {
+        // A single loss lies on any lattice that starts there.
+        return Some((first, f64::INFINITY));
+    }
+    let step = (last - first) / ((last - first) / least).round();
+    let fits = |loss: &f64| {
+        let place = (loss - first) / step;
+        (place - place.round()).abs() < 1e-9
+    };
+    losses.iter().all(fits).then_some((first, step))
+}
+
+/// Beyond so many atoms a lattice of the law's own is not looked for.
+const MOST_ALIGNED: usize = 5000;
+
+/// Neither number is NaN where these are used, or the first wins and is refused later.
+fn lesser(a: f64, b: f64) -> f64 {
+    if b < a { b } else { a }
+}
+
+fn greater(a: f64, b: f64) -> f64 {
+    if b > a { b } else { a }
+}
