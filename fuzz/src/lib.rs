@@ -7,9 +7,11 @@ pub mod crypto;
 pub mod federated;
 mod ledger;
 mod mechanism;
+mod table;
 
 pub use ledger::ledger;
 pub use mechanism::mechanism;
+pub use table::{partial, plan};
 
 /// A target: its name, which is also the folder of its seeds, and its body.
 pub type Target = (&'static str, fn(&[u8]));
@@ -28,6 +30,7 @@ pub const TARGETS: &[Target] = &[
     ("ledger", ledger),
     ("mechanism", mechanism),
     ("partial", partial),
+    ("plan", plan),
     ("rational", rational),
 ];
 
@@ -39,14 +42,5 @@ pub fn rational(data: &[u8]) {
         let again: Rational = number.to_string().parse().expect("what was printed parses");
         assert_eq!(number, again);
         assert!(number.lower() <= number.upper());
-    }
-}
-
-/// Parsing a partial never panics; what parses is canonical, owns no one twice, and merges without a panic.
-pub fn partial(data: &[u8]) {
-    use veilsum_dp_core::table::Partial;
-    if let Ok(partial) = Partial::from_bytes(data) {
-        assert_eq!(partial.to_bytes(), data, "one state, one encoding");
-        let _ = partial.clone().merge(partial);
     }
 }

@@ -258,7 +258,7 @@ def test_a_ledger_is_charged_before_an_answer_and_can_refuse():
     class Ledger:
         neighbors = "add-remove"
 
-        def spend(self, event, *, label=""):
+        def spend(self, event, *, label="", provenance=None):
             if len(paid) == 2:
                 raise vs.accounting.BudgetExceeded("the ledger is spent")
             paid.append((event, label))

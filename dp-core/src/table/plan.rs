@@ -449,6 +449,14 @@ impl Layout {
                 (Map::Mean(lattice), Some(l1))
             }
             Aggregate::Variance { bounds, .. } => {
+                let width = bounds.upper() - bounds.lower();
+                if !(1e-140..=1e140).contains(&width) {
+                    return Err(Error::out_of_range(
+                        "width of the bounds",
+                        width,
+                        "1e-140 to 1e140 for a variance, whose unit is its square: rescale the column",
+                    ));
+                }
                 let lattice = shares(bounds)?;
                 let l1 = lattice.l1;
                 (Map::Variance(lattice), Some(l1))

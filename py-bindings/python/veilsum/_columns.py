@@ -41,12 +41,15 @@ def table(source: Any, *, once: bool = False) -> Source:
     if isinstance(source, (str, os.PathLike)):
         return _file(Path(source))
     if isinstance(source, Mapping):
+        for name, values in source.items():
+            if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
+                raise TypeError(f"column {name!r} cannot be {type(values).__name__}: give an array or a list")
         return _Arrays(list(source), source.__getitem__, {len(values) for values in source.values()})
     if _package(source) == "pandas" and hasattr(source, "columns"):
         return _Arrays(list(source.columns), source.__getitem__, {len(source)})
     if hasattr(source, "collect") and not hasattr(source, "__arrow_c_stream__"):
         source = source.collect()
-    if hasattr(source, "__arrow_c_stream__"):
+    if hasattr(source, "__arrow_c_stream__") and type(source).__name__ != "Series":
         if _package(source) == "polars":
             import polars as pl
 

@@ -101,6 +101,8 @@ class Count:
 
     def _fields(self, name: str) -> dict[str, Any]:
         fields = {k.rstrip("_"): v for k, v in self.__dict__.items() if not k.startswith("_")}
+        if "column" in fields and not isinstance(fields["column"], str):
+            raise TypeError(f"column must be the name of one column, not {type(fields['column']).__name__}")
         if "bounds" in fields:
             fields["bounds"] = _bounds(fields["bounds"], fields["column"])
         return {"name": name, "kind": self._kind, **fields}
@@ -413,12 +415,10 @@ class Plan:
     ) -> None:
         columns = None if by is None else [by] if isinstance(by, str) else list(by)
         self._single = isinstance(by, str)
-        self._keys = None if keys is None else list(keys)
-        tuples = self._keys
-        if tuples is not None:
-            if columns is None:
-                raise ArgumentError("keys are given without by=: say which columns they are keys of")
-            tuples = [(key,) if self._single else tuple(key) for key in tuples]
+        self._keys = None if keys is None else _keys(keys, None if columns is None else len(columns), self._single)
+        tuples = None if self._keys is None else [(key,) if self._single else key for key in self._keys]
+        if not isinstance(aggregates, Mapping) or not all(isinstance(a, Count) for a in aggregates.values()):
+            raise TypeError('aggregates must be a dictionary from names to aggregates, such as {"people": vs.dp.CountUnits()}')
         self._aggregates = dict(aggregates)
         self._core = _core.Plan(
             unit=_unit_column(unit),
@@ -462,6 +462,7 @@ class Plan:
             For each name: ``epsilon``, ``scale``, and ``error``, which the noise exceeds with probability 5 %, in the
             units ``error_in``; None where it needs ``rows``.
         """
+        rows = None if rows is None else _whole("rows", rows, 0, 1 << 62)
         return {entry.pop("name"): entry for entry in json.loads(self._core.forecast(rows))}
 
     def partial(
@@ -482,9 +483,12 @@ class Plan:
             For files: bytes that rows may take while they are bounded. A file with more is read several times, each
             time for a part of all people; the result does not depend on it.
         """
-        if isinstance(memory, bool) or not hasattr(memory, "__index__") or memory < 1 << 20:
-            raise ArgumentError(f"memory is {memory!r:.64}: it must be a whole number of bytes, at least 2^20")
-        return _columns.table(table, once=True).partial(self._core, part, _threads(threads), memory)
+        memory = _whole("memory", memory, 1 << 20, 1 << 60)
+        if not isinstance(part, (tuple, list)) or len(part) != 2:
+            raise TypeError("part must be a pair (i, n): the i-th of n equal parts of all people")
+        count = _whole("the number of parts", part[1], 1, 1 << 20)
+        index = _whole("the part", part[0], 0, count - 1)
+        return _columns.table(table, once=True).partial(self._core, (index, count), _threads(threads), memory)
 
     def release(self, partial: bytes, ledger: Any) -> TableRelease:
         """Pay, add noise once, and publish. Run it on the driver alone.
@@ -561,6 +565,25 @@ def merge(a: bytes, b: bytes) -> bytes:
     return _core.merge_partials(a, b)
 
 
+def _keys(keys: Any, columns: int | None, single: bool) -> list[Any]:
+    """Public keys as plain Python values, or as tuples of them where there are several columns."""
+    if columns is None:
+        raise ArgumentError("keys are given without by=: say which columns they are keys of")
+    if isinstance(keys, (str, bytes)) or not isinstance(keys, Iterable):
+        raise TypeError(f"keys must be a list of keys, not {type(keys).__name__}")
+
+    def plain(key: Any) -> Any:
+        return key.item() if hasattr(key, "item") and not isinstance(key, str) else key
+
+    if single:
+        return [plain(key) for key in keys]
+    keys = list(keys)
+    for key in keys:
+        if not isinstance(key, (tuple, list)) or len(key) != columns:
+            raise ArgumentError(f"by names a list of {columns} column(s), so each key must be a tuple of as many values")
+    return [tuple(plain(part) for part in key) for key in keys]
+
+
 def _unit_column(unit: Any) -> str | None:
     if unit is ROW:
         return None
@@ -588,11 +611,23 @@ def _limits(unit: Any, rows: int | None, groups: int | None, per_group: int | No
 
 
 def _threads(threads: int | None) -> int:
-    return max(1, threads if threads is not None else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    if threads is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return _whole("threads", threads, 1, 1 << 16)
+
+
+def _whole(name: str, value: Any, least: int, most: int) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be a whole number, not {type(value).__name__}")
+    if not least <= value <= most:
+        raise ArgumentError(f"{name} is {int(value):.6g}: it must be a whole number from {least} to {most}")
+    return int(value)
 
 
 def _same_relation(ledger: Any, neighbors: str) -> None:
     """Refuse a ledger whose budget is about other neighbours than the query is."""
+    if ledger is not None and not hasattr(ledger, "spend"):
+        raise TypeError(f"ledger must be a veilsum.accounting.Ledger or None, not {type(ledger).__name__}")
     if ledger is not None and ledger.neighbors != neighbors:
         raise ArgumentError(
             f"neighbors is {neighbors!r}, and the ledger's budget is about {ledger.neighbors!r} neighbours: open a ledger "
