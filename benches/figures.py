@@ -14,7 +14,7 @@ import numpy as np
 import veilsum as vs
 from veilsum.federated import DistributedNoise, RoundConfig, simulate
 
-CLIENTS, ROUNDS, DELTA, CLIP, RATE = 100, 12, 1e-3, 1.0, 6.0
+CLIENTS, ROUNDS, DELTA, CLIP, RATE = 100, 12, 1e-3, 1.0, 1.5
 EPSILONS = [1, 2, 4, 8, 16]
 
 
