@@ -515,6 +515,83 @@ def test_plain_python_clients_take_part(kind: str) -> None:
     np.testing.assert_allclose(r.sum * 32767, integers[r.survivors].sum(axis=0), atol=1e-3)
 
 
+def test_shares_that_are_not_what_their_dealer_committed_to() -> None:
+    class Liar(federated_client.PlainClient):
+        def commitment(self, dealer: int, holder: int, secret: int, share: bytes) -> bytes:
+            return super().commitment(dealer, holder, secret, bytes(32) if (dealer, holder) == (5, 0) else share)
+
+    cfg, ids, identity = six(), people(6), Ed25519PrivateKey.generate()
+    roster = [plain_peer(identity) if i == 5 else ids[i].peer for i in range(6)]
+    parameters = federated_client.Parameters.of(cfg)
+    ctx = federated_client.context(parameters, [sha256(raw(peer)).digest() for peer in roster], b"", 0, b"", None)
+    liar = Liar(parameters, identity, [raw(peer)[1:33] for peer in roster], 5, ctx)
+    clients = {i: vs.federated.Client(cfg, ids[i], roster, i) for i in range(5)} | {5: liar}
+    server = vs.federated.Server(cfg, roster)
+    for i, client in clients.items():
+        server.receive(i, client.advertise())
+    to = server.finish_stage()
+    for i, client in clients.items():
+        server.receive(i, client.share(to[i]))
+    to = server.finish_stage()
+    with pytest.raises(vs.federated.ProtocolError, match="client 5 dealt a share that is not the one it committed to"):
+        clients[0].upload(to[0], np.zeros(4))
+    clients[1].upload(to[1], np.zeros(4))
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("low", [bytes(32), b"\1" + bytes(31), (2**255 - 20).to_bytes(32, "little")])
+def test_keys_of_low_order_meet_no_mask_and_no_share(place: int, low: bytes) -> None:
+    class Low(federated_client.PlainClient):
+        def advertise(self) -> bytes:
+            super().advertise()
+            self.advert = self.advert[: 32 * place] + low + self.advert[32 * (place + 1) :]
+            return self.send(1, self.advert)
+
+    cfg, ids, identity = six(), people(6), Ed25519PrivateKey.generate()
+    roster = [plain_peer(identity) if i == 5 else ids[i].peer for i in range(6)]
+    parameters = federated_client.Parameters.of(cfg)
+    ctx = federated_client.context(parameters, [sha256(raw(peer)).digest() for peer in roster], b"", 0, b"", None)
+    clients = {i: vs.federated.Client(cfg, ids[i], roster, i) for i in range(5)}
+    clients |= {5: Low(parameters, identity, [raw(peer)[1:33] for peer in roster], 5, ctx)}  # type: ignore[dict-item]
+    server = vs.federated.Server(cfg, roster)
+    for i, client in clients.items():
+        server.receive(i, client.advertise())
+    to = server.finish_stage()
+    if place == 1:
+        with pytest.raises(vs.federated.ProtocolError, match="client 5 advertised a public key of low order"):
+            clients[0].share(to[0])
+        return
+    for i, client in clients.items():
+        server.receive(i, client.share(to[i]))
+    to = server.finish_stage()
+    with pytest.raises(vs.federated.ProtocolError, match="client 5 advertised a public key of low order"):
+        clients[0].upload(to[0], np.zeros(4))
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_secret_that_is_not_the_one_advertised_names_its_dealer(place: int) -> None:
+    """Never a silent wrong sum: a seed that was not committed to, and a mask key that was not published."""
+
+    class Swapped(federated_client.PlainClient):
+        def advertise(self) -> bytes:
+            super().advertise()
+            other = federated_client.PlainClient(parameters, identity, self.verifying, 5, ctx)
+            other.advertise()
+            self.advert = self.advert[: 32 * place] + other.advert[32 * place :][:32] + self.advert[32 * (place + 1) :]
+            return self.send(1, self.advert)
+
+    cfg, ids, identity = six(), people(6), Ed25519PrivateKey.generate()
+    roster = [plain_peer(identity) if i == 5 else ids[i].peer for i in range(6)]
+    parameters = federated_client.Parameters.of(cfg)
+    ctx = federated_client.context(parameters, [sha256(raw(peer)).digest() for peer in roster], b"", 0, b"", None)
+    clients: dict[int, object] = {i: vs.federated.Client(cfg, ids[i], roster, i) for i in range(5)}
+    clients[5] = Swapped(parameters, identity, [raw(peer)[1:33] for peer in roster], 5, ctx)
+    given = {i: [0] * 4 if i == 5 else np.zeros(4) for i in range(6)}
+    lost = {5: "upload"} if place == 0 else {}
+    with pytest.raises(vs.federated.RoundAborted, match="client 5 dealt shares that do not rebuild what it advertised"):
+        drive(clients, vs.federated.Server(cfg, roster), given, lost)
+
+
 def inverse(a: int) -> int:
     """a^(2^16 - 2) in GF(2^16)."""
     result = 1
