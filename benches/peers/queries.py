@@ -25,6 +25,7 @@ ROOT = HERE.parent.parent
 ROWS = int(os.environ.get("ROWS", 10_000_000))
 STREAM_ROWS = int(os.environ.get("STREAM_ROWS", ROWS))
 STREAM_MEMORY = int(os.environ.get("STREAM_MEMORY", 256 << 20))
+TIMEOUT = int(os.environ.get("TIMEOUT", 1800))
 PEOPLE, GROUPS, LIMIT = max(1, ROWS // 10), 100, 10
 
 #: Before each script: its arguments, the table, and a clock that also looks at memory.
@@ -193,7 +194,7 @@ def run(python: Path, code: str, path: Path, *, threads: int = 2, memory: int = 
     environment = {**os.environ, "POLARS_MAX_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}
     try:
         script = START + textwrap.dedent(code)
-        done = subprocess.run([python, "-c", script, *arguments], capture_output=True, text=True, check=True, timeout=1800, env=environment)
+        done = subprocess.run([python, "-c", script, *arguments], capture_output=True, text=True, check=True, timeout=TIMEOUT, env=environment)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         reason = str(getattr(error, "stderr", "") or error).strip().splitlines()[-1:]
         return {"failed": " ".join(reason)}
