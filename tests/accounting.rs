@@ -1,7 +1,8 @@
 //! The accountants against truths that were found without them.
 
+use proptest::prelude::*;
 use serde_json::Value;
-use veilsum_dp_core::accounting::{Enclosure, Event, PldAccountant, RdpAccountant, calibrate, profile};
+use veilsum_dp_core::accounting::{Enclosure, Event, PldAccountant, RdpAccountant, ZcdpAccountant, calibrate, profile};
 use veilsum_dp_core::privacy::{Delta, Epsilon, Rational};
 use veilsum_dp_core::sensitivity::Neighbors;
 
@@ -218,5 +219,130 @@ fn renyi_divergences_of_a_sampled_gaussian() {
         let loose = accountant.epsilon(delta).expect("a delta").hi();
         let tight = tight.epsilon(delta).expect("a delta");
         assert!(loose >= tight.hi() && loose < 3.0 * tight.hi(), "{delta}: {loose} and {tight:?}");
+    }
+}
+
+#[test]
+fn the_lattice_alone_gives_the_same_answers() {
+    let different: Vec<_> =
+        (0..100).map(|i| (poisson(&format!("{}/10000", 20 + i), 0.8 + 0.012 * f64::from(i)), 100)).collect();
+    for (events, delta, finer) in [
+        (vec![(poisson("256/60000", 1.1), 14_040)], 1e-5, true),
+        (vec![(poisson("819/10000", 2.0), 2500)], 1e-5, true),
+        // Ten times finer would take more points than the lattice has.
+        (vec![(poisson("1/1000", 0.8), 100_000)], 1e-7, false),
+        (different, 1e-6, false),
+        (vec![(poisson("256/60000", 1.1), 14_040)], 1e-30, false),
+    ] {
+        let all = composed(Neighbors::AddRemove, &events);
+        let (contour, lattice) = (all.epsilon(delta).expect("valid"), all.clone().by_lattice_alone());
+        check(lattice.epsilon(delta).expect("valid"), contour.lo(), contour.hi(), 1e-3);
+        if finer {
+            let epsilon = contour.hi();
+            let (contour_delta, lattice_delta) =
+                (all.delta(epsilon).expect("valid"), lattice.delta(epsilon).expect("valid"));
+            check(lattice_delta, contour_delta.lo(), contour_delta.hi(), 1e-3);
+            check(lattice.with_tolerance(1e-4).epsilon(delta).expect("valid"), contour.lo(), contour.hi(), 1e-4);
+        }
+    }
+}
+
+#[test]
+fn randomized_responses_compose_to_a_binomial() {
+    for (epsilon0, count) in [(0.5_f64, 30_u64), (0.1, 1000), (0.02, 10_000), (1e-3, 100_000)] {
+        let json = format!(
+            r#"{{"kind":"randomized_response","epsilon":"{}","categories":2}}"#,
+            Rational::from_f64(epsilon0).expect("finite")
+        );
+        let event: Event = serde_json::from_str(&json).expect("an event");
+        let all = composed(Neighbors::ReplaceOne, &[(event, count)]);
+        let n = count as f64;
+        for part in [0.0, 1.0, 3.0, 6.0] {
+            // Some standard deviations above the mean loss.
+            let epsilon = (n * epsilon0 * (0.5 * epsilon0).tanh() + part * n.sqrt() * epsilon0).min(0.9 * n * epsilon0);
+            let log_p = -(-epsilon0).exp().ln_1p();
+            let gamma = statrs::function::gamma::ln_gamma;
+            let term = |k: u64| {
+                let k = k as f64;
+                let loss = (2.0 * k - n) * epsilon0;
+                let log = gamma(n + 1.0) - gamma(k + 1.0) - gamma(n - k + 1.0) + n * log_p - (n - k) * epsilon0;
+                if loss > epsilon { log.exp() * -(epsilon - loss).exp_m1() } else { 0.0 }
+            };
+            let truth: f64 = (0..=count).map(term).sum();
+            let found = all.delta(epsilon).expect("valid");
+            // The sum itself is good to ten digits.
+            check(found, truth * (1.0 - 1e-9), truth * (1.0 + 1e-9), 1e-3);
+        }
+    }
+}
+
+/// More cases under VEILSUM_DEEP.
+fn cases(usual: u32) -> ProptestConfig {
+    let deep = std::env::var_os("VEILSUM_DEEP").is_some();
+    ProptestConfig { cases: if deep { 50 * usual } else { usual }, failure_persistence: None, ..Default::default() }
+}
+
+proptest! {
+    #![proptest_config(cases(10))]
+
+    /// Over the whole range of acceptance: enclosures of both methods meet, are narrow, and grow with steps, rate, noise.
+    #[test]
+    fn sampled_gaussians_of_any_size(
+        log_rate in -9.2_f64..-0.1, log_sigma in -1.2_f64..4.6, log_count in 0.0_f64..9.2, log_delta in -60.0_f64..-1.0
+    ) {
+        let rate = |log: f64| Rational::from_f64(log.exp()).expect("finite").to_string();
+        let (count, delta) = (log_count.exp() as u64 + 1, log_delta.exp());
+        let ask = |log_rate: f64, log_sigma: f64, count: u64| {
+            composed(Neighbors::AddRemove, &[(poisson(&rate(log_rate), log_sigma.exp()), count)])
+        };
+        let accountant = ask(log_rate, log_sigma, count);
+        let found = accountant.epsilon(delta).expect("valid");
+        prop_assert!(found.hi() <= 1.05 * found.lo().max(1e-12), "{found:?}");
+        let alone = accountant.clone().by_lattice_alone().epsilon(delta).expect("valid");
+        prop_assert!(alone.lo() <= found.hi() && found.lo() <= alone.hi(), "{found:?} {alone:?}");
+        let back = accountant.delta(found.hi()).expect("valid");
+        prop_assert!(back.lo() <= delta, "{found:?} {back:?}");
+        let mut loose = RdpAccountant::new(Neighbors::AddRemove);
+        loose.compose(&poisson(&rate(log_rate), log_sigma.exp()), count).expect("accountable");
+        prop_assert!(loose.epsilon(delta).expect("valid").hi() >= found.lo());
+        for larger in [
+            ask(log_rate, log_sigma, count + count / 3 + 1),
+            ask(0.9 * log_rate, log_sigma, count),
+            ask(log_rate, log_sigma - 0.05, count),
+        ] {
+            let larger = larger.epsilon(delta).expect("valid");
+            prop_assert!(larger.hi() >= found.lo(), "{found:?} {larger:?}");
+        }
+    }
+
+    /// Any few laws together: the methods meet, and looser accountants are looser.
+    #[test]
+    fn mixtures_of_any_laws(
+        log_sigma in -0.7_f64..3.0, log_scale in -0.7_f64..3.0, whole in 1_u64..4, counts in prop::array::uniform4(0_u64..20),
+        log_delta in -40.0_f64..-2.0
+    ) {
+        let number = |x: f64| Rational::from_f64(x).expect("finite").to_string();
+        let (sigma, scale) = (number(log_sigma.exp()), number(log_scale.exp()));
+        let texts = [
+            format!(r#"{{"kind":"gaussian","noise_multiplier":"{sigma}"}}"#),
+            format!(r#"{{"kind":"laplace","noise_multiplier":"{scale}"}}"#),
+            format!(r#"{{"kind":"discrete_laplace","scale":"{scale}","sensitivity":{whole}}}"#),
+            format!(r#"{{"kind":"discrete_gaussian","sigma":"{sigma}","sensitivity":{whole}}}"#),
+        ];
+        let events: Vec<(Event, u64)> =
+            texts.iter().zip(counts).map(|(text, count)| (serde_json::from_str(text).expect("an event"), count)).collect();
+        let accountant = composed(Neighbors::ReplaceOne, &events);
+        let delta = log_delta.exp();
+        let found = accountant.epsilon(delta).expect("valid");
+        prop_assert!(found.hi() <= 1.05 * found.lo().max(1e-12), "{found:?}");
+        let alone = accountant.by_lattice_alone().epsilon(delta).expect("valid");
+        prop_assert!(alone.lo() <= found.hi() && found.lo() <= alone.hi(), "{found:?} {alone:?}");
+        let (mut rdp, mut zcdp) = (RdpAccountant::new(Neighbors::ReplaceOne), ZcdpAccountant::new(Neighbors::ReplaceOne));
+        for (event, count) in &events {
+            rdp.compose(event, *count).expect("accountable");
+            zcdp.compose(event, *count).expect("accountable");
+        }
+        prop_assert!(rdp.epsilon(delta).expect("valid").hi() >= found.lo());
+        prop_assert!(zcdp.epsilon(delta).expect("valid").hi() >= found.lo());
     }
 }

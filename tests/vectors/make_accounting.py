@@ -7,7 +7,7 @@ themselves, and sampled pairs are mixed before the divergence is taken.
 import json
 import sys
 
-from mpmath import exp, log, mp, mpf, ncdf, besseli, sqrt, erfc, floor, ceil, expm1
+from mpmath import exp, log, mp, mpf, ncdf, besseli, sqrt, erfc, floor, ceil, expm1, quad
 
 mp.dps = 60  # digits
 
@@ -112,6 +112,57 @@ def composed(laws, eps):
     return infinite + sum((p * -expm1(eps - loss) for loss, p in total.values() if loss > eps), mpf(0))
 
 
+def twice(density, loss, one, atoms, kinks, ends, eps):
+    """delta of two releases: the expectation over the first one's outcome of the second one's delta at what is left."""
+    whole = sum((p * one(eps - l) for l, p in atoms), mpf(0))
+    points = sorted({x for x in ends + kinks if ends[0] <= x <= ends[-1]})
+    return whole + sum(quad(lambda x: density(x) * one(eps - loss(x)), [a, b], maxdegree=7) for a, b in zip(points, points[1:]))
+
+
+def twice_sampled_gaussian(sigma, q, eps, joined=False):
+    """Two Poisson samples, both directions; or two samples without replacement (one joined pair)."""
+    normal = lambda x: exp(-(x**2) / (2 * sigma**2)) / (sigma * sqrt(2 * mp.pi))
+    mixed = lambda x: (1 - q) * normal(x) + q * normal(x - 1)
+    ratio = lambda x: log(1 - q + q * exp((2 * x - 1) / (2 * sigma**2)))
+    place = lambda l: sigma**2 * log((expm1(l) + q) / q) + mpf(1) / 2 if expm1(l) + q > 0 else None
+
+    def removal(e):
+        t = place(e)
+        if t is None:
+            return -expm1(e)
+        return (1 - q) * tail(t / sigma) + q * tail((t - 1) / sigma) - exp(e) * tail(t / sigma)
+
+    def addition(e):
+        t = place(-e)
+        if t is None:
+            return mpf(0)
+        below = lambda m: tail((m - t) / sigma)
+        return below(0) - exp(e) * ((1 - q) * below(0) + q * below(1))
+
+    ends = [k * sigma for k in (-20, -12, -7, -3, 0)] + [mpf(1) / 2] + [1 + k * sigma for k in (0, 3, 7, 12, 20)]
+    near = lambda l: [x + d for x in [place(l)] if x is not None for d in (0, sigma / 64, -sigma / 64, sigma / 8, -sigma / 8)]
+    if joined:
+        one = lambda e: removal(e) if e >= 0 else -expm1(e) + exp(e) * removal(-e)
+        half = [x for x in ends if x >= mpf(1) / 2]
+        kinks = near(eps) + near(-eps)
+        up = twice(mixed, ratio, one, [], kinks, half, eps)
+        down = twice(normal, lambda x: -ratio(x), one, [], near(eps) + near(-eps), half, eps)
+        above = tail((mpf(1) / 2) / sigma)
+        middle = 1 - ((1 - q) * above + q * tail(-(mpf(1) / 2) / sigma)) - above
+        return up + down + middle * one(eps)
+    # The second release's delta turns sharply where what is left passes its least loss.
+    remove = twice(mixed, ratio, removal, [], near(eps - log(1 - q)), sorted(ends), eps)
+    add = twice(normal, lambda x: -ratio(x), addition, [], near(-eps - log(1 - q)), sorted(ends), eps)
+    return max(remove, add)
+
+
+def twice_laplace(b, eps):
+    t = 1 / b
+    one = lambda e: mpf(0) if e >= t else -expm1(e) if e <= -t else -expm1((e - t) / 2)
+    atoms = [(t, mpf(1) / 2), (-t, exp(-t) / 2)]
+    return twice(lambda l: exp(-(t - l) / 2) / 4, lambda l: l, one, atoms, [eps - t, eps + t], [-t, mpf(0), t], eps)
+
+
 def main():
     cases = []
 
@@ -198,8 +249,30 @@ def main():
     for sigma, d, t in [(1.0, 1, 3), (3.0, 2, 4), (0.5, 1, 12)]:
         event = {"kind": "discrete_gaussian", "sigma": exact(sigma), "sensitivity": d}
         composition([(event, t)], "replace-one", [[(law(event), t)]], [0.0, 0.5, 2.0, 5.0, 20.0])
+    # Continuous laws, twice, by quadrature with 30 digits.
+    mp.dps = 30
+    pair = lambda event, neighbors, eps, delta: compositions.append(
+        {"events": [[event, 2]], "neighbors": neighbors, "epsilon": float(eps), "delta": text(delta)}
+    )
+    normal = lambda sigma: {"kind": "gaussian", "noise_multiplier": exact(sigma)}
+    for sigma, q, epsilons in [
+        (0.3, 1e-4, [0.0, 0.05, 5.0]),
+        (0.34, 0.0054, [1e-3, 0.2678, 6.0]),
+        (4.16, 0.00182, [0.0, 1e-3, 5e-3]),
+        (1.0, 0.25, [0.0, 0.5, 3.0]),
+        (100.0, 0.01, [1e-5, 4e-4]),
+    ]:
+        for eps in epsilons:
+            pair(poisson(q, normal(sigma)), "add-remove", eps, twice_sampled_gaussian(f(sigma), f(q), f(eps)))
+    for sigma, n, m, epsilons in [(1.0, 100, 10, [0.0, 0.1, 1.0]), (5.0, 50, 25, [0.01, 0.2]), (0.6, 1000, 3, [1e-3, 1.5])]:
+        event = {"kind": "sampled_without_replacement", "population": n, "size": m, "event": normal(sigma)}
+        for eps in epsilons:
+            pair(event, "replace-one", eps, twice_sampled_gaussian(f(sigma), mpf(m) / n, f(eps), joined=True))
+    for b, epsilons in [(0.5, [0.0, 1.0, 3.5]), (20.0, [0.01, 0.09])]:
+        for eps in epsilons:
+            pair({"kind": "laplace", "noise_multiplier": exact(b)}, "zero-out", eps, twice_laplace(f(b), f(eps)))
     with open(sys.argv[1], "w") as out:
-        out.write('{"source": "make_accounting.py, mpmath at 60 digits", "licence": "MIT OR Apache-2.0", "profiles": [\n')
+        out.write('{"source": "make_accounting.py, mpmath at 60 digits, quadratures at 30", "licence": "MIT OR Apache-2.0", "profiles": [\n')
         out.write(",\n".join(json.dumps(c) for c in cases) + '\n], "compositions": [\n')
         out.write(",\n".join(json.dumps(c) for c in compositions) + "\n]}\n")
 

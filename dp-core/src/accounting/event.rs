@@ -116,6 +116,67 @@ impl Event {
         }
     }
 
+    /// The same release as a group of `size` people sees it: every sensitivity is so many times as large, and a group of so
+    /// many gives as many randomized responses. Accountants then answer for groups as they do for one.
+    ///
+    /// # Errors
+    /// Refuses by name a size of zero, what was sampled (how many of a group are in a sample varies) and (epsilon, delta)
+    /// events (their delta would not be a fraction); an overflow.
+    ///
+    /// ```
+    /// use veilsum_dp_core::{accounting::Event, privacy::Positive};
+    /// let event = Event::Gaussian { noise_multiplier: Positive::from_f64("z", 6.0)? };
+    /// assert_eq!(event.for_group(2)?, Event::Gaussian { noise_multiplier: Positive::from_f64("z", 3.0)? });
+    /// # Ok::<(), veilsum_dp_core::Error>(())
+    /// ```
+    pub fn for_group(&self, size: u64) -> Result<Self, Error> {
+        let refused = |why| Error::UnsupportedEvent { accountant: "group privacy", event: self.to_string(), why };
+        if size == 0 {
+            return Err(Error::out_of_range("group", size, "a whole number >= 1"));
+        }
+        let (k, divisor) = (Rational::from(size), Positive::new("group", Rational::from(size))?);
+        let times = |n: u64| {
+            let overflow =
+                Error::Overflow { what: "a group's sensitivity", fits: "64 bits", remedy: "ask for a smaller group" };
+            n.checked_mul(size).ok_or(overflow)
+        };
+        let over = |x: &Positive| Positive::new("noise multiplier", x.rational() / &divisor);
+        Ok(match self {
+            Self::Gaussian { noise_multiplier } => Self::Gaussian { noise_multiplier: over(noise_multiplier)? },
+            Self::Laplace { noise_multiplier } => Self::Laplace { noise_multiplier: over(noise_multiplier)? },
+            Self::DiscreteGaussian { sigma, sensitivity } => {
+                Self::DiscreteGaussian { sigma: sigma.clone(), sensitivity: times(*sensitivity)? }
+            }
+            Self::DiscreteGaussianVector { sigma, squared_l2 } => {
+                let squared_l2 = times(times(*squared_l2)?)?;
+                Self::DiscreteGaussianVector { sigma: sigma.clone(), squared_l2 }
+            }
+            Self::DiscreteLaplace { scale, sensitivity } => {
+                Self::DiscreteLaplace { scale: scale.clone(), sensitivity: times(*sensitivity)? }
+            }
+            Self::Skellam { variance, l1, squared_l2 } => {
+                let (l1, squared_l2) = (times(*l1)?, times(times(*squared_l2)?)?);
+                Self::Skellam { variance: variance.clone(), l1, squared_l2 }
+            }
+            Self::RandomizedResponse { .. } => Self::Composed { events: vec![(self.clone(), size)] },
+            Self::Pure { epsilon } => Self::Pure { epsilon: Epsilon::new(epsilon.rational() * &k)? },
+            Self::Composed { events } => {
+                let all = events.iter().map(|(event, count)| Ok((event.for_group(size)?, *count)));
+                Self::Composed { events: all.collect::<Result<_, Error>>()? }
+            }
+            Self::Approximate { .. } => {
+                return Err(refused(
+                    "declare what it is for the group: (k epsilon, delta (e^(k epsilon) - 1) / (e^epsilon - 1))",
+                ));
+            }
+            Self::PoissonSampled { .. } | Self::SampledWithoutReplacement { .. } => {
+                return Err(refused(
+                    "how many of a group are in a sample varies: ask for the unsampled event, which bounds it",
+                ));
+            }
+        })
+    }
+
     /// Checks what the fields' types cannot: for events that were read from a file or built by hand.
     ///
     /// # Errors

@@ -110,12 +110,12 @@ impl RdpAccountant {
             return Err(Error::out_of_range("delta", delta, "in (0, 1)"));
         }
         let left = (Interval::point(delta) - Interval::point(self.failures())).lo;
-        let mut best = if left > 0.0 && self.parts.is_empty() { 0.0 } else { f64::INFINITY };
-        if left > 0.0 {
-            for alpha in orders() {
-                best = epsilon_at(alpha, self.divergence(alpha)?, left).min(best);
-            }
-        }
+        let none = if self.parts.is_empty() { 0.0 } else { f64::INFINITY };
+        let best = match left > 0.0 {
+            true if none > 0.0 => least_over_orders(|alpha| Ok(epsilon_at(alpha, self.divergence(alpha)?, left)))?,
+            true => none,
+            false => f64::INFINITY,
+        };
         Ok(Enclosure::new(0.0, best).unwrap_or_else(Enclosure::nothing))
     }
 
@@ -125,10 +125,10 @@ impl RdpAccountant {
     /// If epsilon is negative or not finite.
     pub fn delta(&self, epsilon: f64) -> Result<Enclosure, Error> {
         let epsilon = checked_epsilon(epsilon)?;
-        let mut best: f64 = if self.parts.is_empty() { 0.0 } else { 1.0 };
-        for alpha in orders() {
-            best = delta_at(alpha, self.divergence(alpha)?, epsilon).min(best);
-        }
+        let best = match self.parts.is_empty() {
+            true => 0.0,
+            false => least_over_orders(|alpha| Ok(delta_at(alpha, self.divergence(alpha)?, epsilon)))?.min(1.0),
+        };
         let all = (Interval::point(best) + Interval::point(self.failures())).hi.min(1.0);
         Ok(Enclosure::new(0.0, if self.parts.is_empty() { 0.0 } else { all }).unwrap_or_else(Enclosure::nothing))
     }
@@ -146,13 +146,34 @@ impl RdpAccountant {
     }
 }
 
-/// The orders that are tried: fractions near 1, whole numbers, then sparser.
-fn orders() -> impl Iterator<Item = f64> {
-    let near = (1..16).map(|k| 1.0 + f64::from(k) / 16.0);
-    let low = (8..64).map(|k| f64::from(k) / 4.0);
-    let middle = (16..64).map(f64::from);
-    let high = (0..40).map(|k| (64.0 * (f64::from(k) / 6.0).exp2()).round());
-    near.chain(low).chain(middle).chain(high)
+/// The least of a bound that holds at every order: a coarse look over orders from 1 + 1/64 to 2^24, then a finer one around
+/// the best. Which orders are looked at is a choice; the bound holds at each of them.
+fn least_over_orders(bound: impl Fn(f64) -> Result<f64, Error>) -> Result<f64, Error> {
+    // Whole numbers are cheaper for the laws whose bound is proved there, and dense enough.
+    let order = |log: f64| {
+        let alpha = 1.0 + log.exp2();
+        if alpha > 8.0 { alpha.round() } else { (alpha * 1024.0).round() / 1024.0 }
+    };
+    let (mut best, mut place, mut worse) = (f64::INFINITY, 0.0, 0);
+    let (mut from, mut to, mut step) = (-6.0, 24.0, 1.0 / 3.0);
+    for _ in 0..3 {
+        let mut log = from;
+        while log <= to {
+            let here = bound(order(log))?;
+            if here < best {
+                (best, place, worse) = (here, log, 0);
+            } else if best.is_finite() {
+                worse += 1;
+                // A factor of 64 beyond the best order: bounds grow from there on.
+                if step > 0.3 && worse > 18 {
+                    break;
+                }
+            }
+            log += step;
+        }
+        (from, to, step) = (place - step, place + step, step / 5.0);
+    }
+    Ok(best)
 }
 
 /// divergence + ln(1 - 1/a) - (ln delta + ln a) / (a - 1), rounded up, at least zero.

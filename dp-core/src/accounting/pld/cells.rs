@@ -179,8 +179,8 @@ fn normal_cells(shift: f64, side: Side, resolution: Resolution, grid: Option<f64
 /// Losses between -t and t with densities e^(-(t - l) / 2) / 4 and e^(-(t + l) / 2) / 4, and an atom at each end.
 fn laplace_cells(largest: f64, resolution: Resolution, stop: &dyn Fn(f64) -> f64) -> Cells {
     let t = largest;
-    let (atom, faint) = (0.5, 0.5 * libm::exp(-t));
-    let mut cells = vec![Cell { low: -t, high: -t, p: faint, q: atom, error: 2e-15 }];
+    let (atom, faint, error) = (0.5, 0.5 * libm::exp(-t), 4e-15 + t * 2.3e-16);
+    let mut cells = vec![Cell { low: -t, high: -t, p: faint, q: atom, error }];
     let mut l = -t;
     while l < t {
         let wanted = l + resolution.fineness * (0.1 * t).min(1.0 + 0.1 * (t - l));
@@ -196,11 +196,11 @@ fn laplace_cells(largest: f64, resolution: Resolution, stop: &dyn Fn(f64) -> f64
         let p = 0.5 * libm::exp(-0.5 * (t - l)) * libm::expm1(half);
         let q = -0.5 * libm::exp(-0.5 * (t + l)) * libm::expm1(-half);
         if p > 0.0 || q > 0.0 {
-            cells.push(Cell { low: l, high: next, p, q, error: 4e-15 + t * 2.3e-16 });
+            cells.push(Cell { low: l, high: next, p, q, error });
         }
         l = next;
     }
-    cells.push(Cell { low: t, high: t, p: atom, q: faint, error: 2e-15 });
+    cells.push(Cell { low: t, high: t, p: atom, q: faint, error });
     Cells { cells, infinite: 0.0, missed: 0.0 }
 }
 

@@ -201,7 +201,14 @@ impl Composition {
             Query::Epsilon { delta } => (Interval::new(0.0, f64::INFINITY), libm::log(delta)),
             Query::Delta { .. } => (Interval::new(0.0, 1.0), -70.0),
         };
-        let Some((saddle, range)) = self.saddle(query, guess) else { return best };
+        let Some((mut saddle, mut range)) = self.saddle(query, guess) else { return best };
+        let mut near = saddle.log_delta.min(guess);
+        if let Query::Delta { .. } = query {
+            // What may be cut off is known now.
+            near = saddle.log_delta;
+            (saddle, range) = self.saddle(query, near).unwrap_or((saddle, range));
+        }
+        let most_cells = if self.lattice_alone { 3.0 * MOST_CELLS } else { MOST_CELLS };
         let own: Vec<_> = steps.iter().map(|(step, _)| own_lattice(step, self.direction)).collect();
         let tilt = saddle.tilt;
         // Of the width, which grows with the square of the step: see the module's derivation.
@@ -218,10 +225,10 @@ impl Composition {
             } else if let Some((_, own)) = own.iter().flatten().find(|(_, own)| own.is_finite() && *own >= step) {
                 here = own / (own / step).ceil();
             }
-            if range.is_nan() || range > MOST_CELLS * here {
+            if range.is_nan() || range > most_cells * here {
                 return best;
             }
-            let log_floor = log_floor(saddle.log_delta.min(guess), releases);
+            let log_floor = log_floor(near, releases);
             let wish = Wish { tilt, epsilon: saddle.epsilon, step: here, log_floor };
             let Some(lattice) = Lattice::new(&steps, self.direction, wish) else { return best };
             let found = match query {

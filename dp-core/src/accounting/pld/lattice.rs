@@ -198,8 +198,8 @@ impl Lattice {
                 b *= fade;
             }
             if a < 1e-40 {
-                // What is left is at most its factor, since all entries together are at most one.
-                sums.error += 2.0 * a;
+                // What is left is at most its factor, since all entries together are at most one, and their errors.
+                sums.error += a * (2.0 + n as f64 * self.entry_error);
                 break;
             }
             k = end;

@@ -181,6 +181,7 @@ fn paired(a: &Points, b: &Points, side: Side, focus: &Focus) -> Points {
     let (shift_a, scaled_a) = scaled(a, focus);
     let (shift_b, scaled_b) = scaled(b, focus);
     let shift = shift_a + shift_b;
+    let range = exponents(a, shift_a) + exponents(b, shift_b);
     let empty = Bin { p: 0.0, q: 0.0, low: f64::INFINITY, high: f64::NEG_INFINITY };
     let mut bins = vec![empty; edges.len() + 1];
     for ((loss, p), q) in a.losses.iter().zip(&a.masses).zip(&scaled_a) {
@@ -224,7 +225,7 @@ fn paired(a: &Points, b: &Points, side: Side, focus: &Focus) -> Points {
             (false, Side::Upper) => ends.1,
             (false, Side::Lower) => ends.0,
         };
-        let error = UNIT * (2.0 * count + 8.0 * ((ratio - shift).abs() + shift.abs() + 1.0));
+        let error = UNIT * (2.0 * count + 4.0 * range + 8.0 * ((ratio - shift).abs() + shift.abs() + 1.0));
         builder.add(Outcome { low: ends.0, high: ends.1, ratio, p: bin.p, error });
     }
     let mut all = sorted(builder.points);
@@ -253,6 +254,11 @@ fn scaled(law: &Points, focus: &Focus) -> (f64, Vec<f64>) {
     let shift = heaviest.fold((0.0, f64::NEG_INFINITY), |best, next| if next.1 > best.1 { next } else { best }).0;
     let scaled = law.losses.iter().zip(&law.masses).map(|(l, m)| m * libm::exp(shift - l)).collect();
     (shift, scaled)
+}
+
+/// The largest exponent behind those probabilities; beyond 746 none is a normal number, and such bins are not averaged.
+fn exponents(law: &Points, shift: f64) -> f64 {
+    law.losses.iter().fold(0.0, |most, l| greater(most, lesser((shift - l).abs(), 746.0)))
 }
 
 /// Consecutive outcomes of about the same number, as one each: how a law looks from afar.

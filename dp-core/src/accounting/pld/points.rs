@@ -41,10 +41,21 @@ pub(super) fn outcomes(
     grid: Option<Grid>,
     mut each: impl FnMut(Outcome),
 ) -> Rest {
-    let mut each = |outcome: Outcome| each(outcome.checked(side));
     let rate = match step.sampling {
         Sampling::Whole => 1.0,
         Sampling::Poisson(rate) | Sampling::WithoutReplacement(rate) => side.of(rate),
+    };
+    // A rate that is not a float is rounded to this side; where both sides are read off one law, that is an error of the
+    // two parts of the mixture.
+    let rounding = match step.sampling {
+        Sampling::Whole => 0.0,
+        Sampling::Poisson(rate) | Sampling::WithoutReplacement(rate) => {
+            (rate.hi - rate.lo) * (1.0 / rate.lo + 1.0 / (1.0 - rate.hi))
+        }
+    };
+    let mut each = |outcome: Outcome| {
+        let outcome = outcome.checked(side);
+        each(Outcome { error: outcome.error + rounding, ..outcome });
     };
     let added = direction == Direction::Add && matches!(step.sampling, Sampling::Poisson(_));
     let mixed = |l: f64| if added { -mixture(rate, -l) } else { mixture(rate, l) };
