@@ -39,7 +39,9 @@ mod _core {
     #[pymodule_export]
     use super::ledger::{Ledger, ledger_quiesce, ledger_resume};
     #[pymodule_export]
-    use super::mechanism::{DiscreteGaussian, DiscreteLaplace, Gaussian, Laplace, Skellam};
+    use super::mechanism::{
+        DiscreteGaussian, DiscreteGaussianVector, DiscreteLaplace, Gaussian, Laplace, Skellam, SkellamVector,
+    };
     #[pymodule_export]
     use super::noiseless::{is_noiseless, noiseless_begin, noiseless_end};
 

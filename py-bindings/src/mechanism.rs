@@ -137,6 +137,7 @@ fn sample<'py, M>(
     mechanism: &M,
     n: &Bound<'py, PyAny>,
     threads: Option<&Bound<'py, PyAny>>,
+    progress: bool,
 ) -> PyResult<Bound<'py, PyAny>>
 where
     M: Additive<Number: Number> + Sync,
@@ -153,6 +154,7 @@ where
     // As in `each_piece`, without a look at memory that nobody has written yet.
     let mut out = values.readwrite();
     let out = out.as_slice_mut()?;
+    let bar = progress.then(|| bar(py, out.len())).transpose()?;
     for piece in out.chunks_mut(PIECE) {
         let work = || {
             if threads == 1 {
@@ -165,9 +167,24 @@ where
             })
         };
         py.detach(work).map_err(error::core)?;
+        if let Some(bar) = &bar {
+            bar.call_method1("update", (piece.len(),))?;
+        }
         py.check_signals()?;
     }
+    if let Some(bar) = bar {
+        bar.call_method0("close")?;
+    }
     Ok(values.into_any())
+}
+
+/// A progress bar for so many draws.
+fn bar(py: Python<'_>, total: usize) -> PyResult<Bound<'_, PyAny>> {
+    let options = PyDict::new(py);
+    options.set_item("total", total)?;
+    options.set_item("unit", "draw")?;
+    options.set_item("unit_scale", true)?;
+    py.import("tqdm")?.getattr("tqdm")?.call((), Some(&options))
 }
 
 /// The parameter as Python gets it: floats for the laws on floats, integers for sensitivities of integers.
@@ -178,11 +195,43 @@ fn shown<'py>(py: Python<'py>, value: &Rational, whole: bool) -> PyResult<Bound<
     }
 }
 
-/// A class around an additive mechanism: its methods are the same for each law.
+/// A class around an additive mechanism that has a privacy curve.
 macro_rules! additive {
     (
         $(#[$class:meta])* $name:ident($core:ty), $parameter:ident, $norm:ty, whole: $whole:literal,
         $(#[$calibrate_doc:meta])* calibrate($($budget:ident),*)
+    ) => {
+        additive! {
+            $(#[$class])* $name($core), $parameter, $norm, whole: $whole,
+            {
+                $(#[$calibrate_doc])*
+                #[staticmethod]
+                #[pyo3(signature = (*, $($budget,)* sensitivity))]
+                fn calibrate(py: Python<'_>, $($budget: &Bound<'_, PyAny>,)* sensitivity: &Bound<'_, PyAny>) -> PyResult<Self> {
+                    let sensitivity = <$norm>::new(number::binary("sensitivity", sensitivity)?).map_err(error::core)?;
+                    $(let $budget = self::$budget($budget)?;)*
+                    py.detach(|| <$core>::calibrate($(&$budget,)* sensitivity)).map(Self).map_err(error::core)
+                }
+
+                /// The least epsilon at this delta, of a scalar release (and of a vector whose change the sensitivity bounds
+                /// in the norm of the class).
+                #[pyo3(signature = (delta = 0.0))]
+                fn epsilon(&self, delta: f64) -> PyResult<Enclosure> {
+                    Ok(self.0.epsilon(delta).map_err(error::core)?.into())
+                }
+
+                /// The least delta at this epsilon >= 0, of a scalar release (and of a vector whose change the sensitivity
+                /// bounds in the norm of the class).
+                fn delta(&self, epsilon: f64) -> PyResult<Enclosure> {
+                    Ok(self.0.delta(epsilon).map_err(error::core)?.into())
+                }
+            }
+        }
+    };
+    // Any class around an additive mechanism: but for the methods in braces they are the same for each law.
+    (
+        $(#[$class:meta])* $name:ident($core:ty), $parameter:ident, $norm:ty, whole: $whole:literal,
+        { $($method:tt)* }
     ) => {
         $(#[$class])*
         #[pyclass(frozen, module = "veilsum.dp")]
@@ -199,14 +248,7 @@ macro_rules! additive {
                 <$core>::new($parameter, sensitivity).map(Self).map_err(error::core)
             }
 
-            $(#[$calibrate_doc])*
-            #[staticmethod]
-            #[pyo3(signature = (*, $($budget,)* sensitivity))]
-            fn calibrate(py: Python<'_>, $($budget: &Bound<'_, PyAny>,)* sensitivity: &Bound<'_, PyAny>) -> PyResult<Self> {
-                let sensitivity = <$norm>::new(number::binary("sensitivity", sensitivity)?).map_err(error::core)?;
-                $(let $budget = self::$budget($budget)?;)*
-                py.detach(|| <$core>::calibrate($(&$budget,)* sensitivity)).map(Self).map_err(error::core)
-            }
+            $($method)*
 
             /// Release a scalar or an array of any shape, with fresh noise at each call.
             ///
@@ -228,27 +270,18 @@ macro_rules! additive {
                 release(&self.0, x)
             }
 
-            /// Draw ``n`` values of the noise alone, on this thread or on several.
-            #[pyo3(signature = (n, *, threads = None), text_signature = "($self, n, *, threads=1)")]
+            /// Draw ``n`` values of the noise alone, on this thread or on several; ``progress=True`` shows a bar.
+            #[pyo3(
+                signature = (n, *, threads = None, progress = false),
+                text_signature = "($self, n, *, threads=1, progress=False)"
+            )]
             fn sample<'py>(
                 &self,
                 n: &Bound<'py, PyAny>,
                 threads: Option<&Bound<'py, PyAny>>,
+                progress: bool,
             ) -> PyResult<Bound<'py, PyAny>> {
-                sample(&self.0, n, threads)
-            }
-
-            /// The least epsilon at this delta, of a scalar release (and of a vector whose change the sensitivity bounds
-            /// in the norm of the class).
-            #[pyo3(signature = (delta = 0.0))]
-            fn epsilon(&self, delta: f64) -> PyResult<Enclosure> {
-                Ok(self.0.epsilon(delta).map_err(error::core)?.into())
-            }
-
-            /// The least delta at this epsilon >= 0, of a scalar release (and of a vector whose change the sensitivity
-            /// bounds in the norm of the class).
-            fn delta(&self, epsilon: f64) -> PyResult<Enclosure> {
-                Ok(self.0.delta(epsilon).map_err(error::core)?.into())
+                sample(&self.0, n, threads, progress)
             }
 
             /// How far a release may lie from the true value, with at least this confidence: the quantile of the
@@ -465,4 +498,55 @@ additive!(
     Skellam(core::Skellam), variance, L1, whole: true,
     /// The mechanism of least variance for (epsilon, delta).
     calibrate(epsilon, delta)
+);
+
+additive!(
+    /// Gaussian noise on integer vectors whose change is bounded in **L2**.
+    ///
+    /// Noise on integers does not look the same from every side, so the scalar curve at the L2 length is no bound for
+    /// vectors, and this class has none. Its event is accounted for by
+    /// :class:`~veilsum.accounting.ZcdpAccountant` and :class:`~veilsum.accounting.RdpAccountant`. Where a bound in L1 is
+    /// at hand and small, :class:`DiscreteGaussian` has a curve that holds for vectors too.
+    ///
+    /// Parameters
+    /// ----------
+    /// sigma : number
+    ///     Between 2**-20 and 2**50; a float is its exact binary value.
+    /// sensitivity : number
+    ///     Bound on the Euclidean length of the change between neighbours, over all elements of an array, at least 1. Of
+    ///     its square the whole part counts.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import veilsum as vs
+    /// >>> m = vs.dp.DiscreteGaussianVector(sigma=8.0, sensitivity=2)
+    /// >>> m.release([3, 4, 5]).shape
+    /// (3,)
+    /// >>> budget = vs.accounting.ZcdpAccountant(neighbors="add-remove").compose(m.event)
+    /// >>> round(float(budget.epsilon(1e-5)), 2) < 2
+    /// True
+    DiscreteGaussianVector(core::DiscreteGaussian<L2>), sigma, L2, whole: false, {}
+);
+
+additive!(
+    /// Skellam noise on integer vectors whose change is bounded in **L2**.
+    ///
+    /// As for :class:`DiscreteGaussianVector`, the scalar curve at the L2 length is no bound for vectors, and this class has
+    /// none. Its event is accounted for by :class:`~veilsum.accounting.RdpAccountant`.
+    ///
+    /// Parameters
+    /// ----------
+    /// variance : number
+    ///     Total variance of each element's noise; a float is its exact binary value.
+    /// sensitivity : number
+    ///     Bound on the Euclidean length of the change between neighbours, over all elements of an array, at least 1. Of
+    ///     its square the whole part counts.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import veilsum as vs
+    /// >>> m = vs.dp.SkellamVector(variance=64, sensitivity=2)
+    /// >>> m.event
+    /// skellam(l1=4, squared_l2=4, variance=64.0)
+    SkellamVector(core::Skellam<L2>), variance, L2, whole: false, {}
 );

@@ -85,7 +85,13 @@ class Entry:
         }
 
 
-_ON_INTEGERS = (_core.DiscreteLaplace, _core.DiscreteGaussian, _core.Skellam)
+_ON_INTEGERS = (
+    _core.DiscreteLaplace,
+    _core.DiscreteGaussian,
+    _core.DiscreteGaussianVector,
+    _core.Skellam,
+    _core.SkellamVector,
+)
 _ON_FLOATS = (_core.Laplace, _core.Gaussian)
 
 

@@ -6,6 +6,7 @@ and never repeats its noise. :class:`SparseVector` is the exception: its state i
 
 from ._core import (
     DiscreteGaussian,
+    DiscreteGaussianVector,
     DiscreteLaplace,
     Enclosure,
     Gaussian,
@@ -13,6 +14,7 @@ from ._core import (
     RandomizedResponse,
     ReportNoisyMax,
     Skellam,
+    SkellamVector,
     SparseVector,
 )
 from ._table import (
@@ -37,6 +39,7 @@ __all__ = [
     "Count",
     "CountUnits",
     "DiscreteGaussian",
+    "DiscreteGaussianVector",
     "DiscreteLaplace",
     "Enclosure",
     "Gaussian",
@@ -49,6 +52,7 @@ __all__ = [
     "ReportNoisyMax",
     "Session",
     "Skellam",
+    "SkellamVector",
     "SparseVector",
     "Sum",
     "TableRelease",
