@@ -6,7 +6,7 @@ mod wide;
 use super::top::Top;
 use super::{Cover, Point, kernel};
 use crate::noise::source::Key;
-use crate::noise::words::{CHUNK, Chunk, Domain};
+use crate::noise::words::{CHUNK, Chunk, Domain, extra_address};
 use aes::Aes256;
 use aes::cipher::Block;
 use zeroize::Zeroize;
@@ -73,6 +73,47 @@ impl Cover {
                 at += n;
                 index += n;
             }
+        }
+    }
+}
+
+impl Cover {
+    /// The rejected samples of a batch, which `again` lists: their next words, in a pass of their own.
+    fn redraw<S: Sink>(
+        &self,
+        chunk: &Chunk,
+        index: usize,
+        out: &mut [S::Item],
+        sink: &S,
+        scratch: &mut Scratch<S::Item>,
+    ) {
+        let Scratch { blocks, flags, entries, x, again, addresses, second_x, second_out, .. } = scratch;
+        addresses.clear();
+        addresses.extend(again.iter().map(|i| extra_address(index + i, 1, 0)));
+        chunk.extras(addresses);
+        // Laid out as primary words are. Of each block the top bits of the first word count.
+        let per_block = self.format.per_block();
+        let bytes = 16 / per_block;
+        for (block, addresses) in blocks.iter_mut().zip(addresses.chunks(per_block)) {
+            for (word, address) in block.chunks_mut(bytes).zip(addresses) {
+                word.copy_from_slice(&address[8 - bytes..8]);
+            }
+        }
+        for (second, i) in second_x.iter_mut().zip(again.iter()) {
+            *second = x[i];
+        }
+        let n = addresses.len().next_multiple_of(per_block);
+        let (blocks, second_out, flags) = (&blocks[..n / per_block], &mut second_out[..n], &mut flags[..n]);
+        sink.pass(&self.top, blocks, &second_x[..n], entries, second_out, flags);
+        for (nth, i) in again.iter().enumerate() {
+            out[i] = if flags[nth] == 0 {
+                second_out[nth]
+            } else {
+                let word = self.format.word(&blocks[nth / per_block], nth % per_block);
+                let result = self.attempt(chunk, index + i, 1, &self.first, word);
+                let point = self.resolve(chunk, index + i, 1, result);
+                sink.place(point, chunk, index + i, x[i])
+            };
         }
     }
 }
