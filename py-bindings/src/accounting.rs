@@ -138,20 +138,22 @@ pub(crate) fn calibrate_sigma(
     neighbors: &str,
 ) -> PyResult<f64> {
     let (steps, neighbors) = (number::count("steps", steps)?, relation(neighbors)?);
+    let (py, event) = (event.py(), event.clone().unbind());
     let mut raised = None;
-    let found = calibrate::sigma(
-        |sigma| {
-            let made = event.py().check_signals().and_then(|()| event.call1((sigma,)));
-            made.and_then(|made| Ok(made.extract::<PyRef<'_, Event>>()?.0.clone())).map_err(|e| {
+    // The interpreter is held while `event` runs, and let go while its answer is accounted.
+    let found = py.detach(|| {
+        let made = |sigma: f64| {
+            Python::attach(|py| {
+                py.check_signals()?;
+                Ok(event.call1(py, (sigma,))?.extract::<PyRef<'_, Event>>(py)?.0.clone())
+            })
+            .map_err(|e: PyErr| {
                 raised = Some(e);
                 veilsum_dp_core::Error::NotFinite
             })
-        },
-        epsilon,
-        delta,
-        steps,
-        neighbors,
-    );
+        };
+        calibrate::sigma(made, epsilon, delta, steps, neighbors)
+    });
     match raised {
         Some(error) => Err(error),
         None => found.map_err(error::core),

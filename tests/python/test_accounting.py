@@ -61,6 +61,10 @@ def test_calibration_certifies() -> None:
     sigma = ac.calibrate(event, epsilon=1.0, delta=1e-5, steps=14040)
     epsilon = lambda s: ac.PldAccountant(neighbors="add-remove").compose(event(s), 14040).epsilon(1e-5)  # noqa: E731
     assert epsilon(sigma).hi <= 1.0 < epsilon(sigma * (1 - 1e-6)).lo
+    fits = ac.most_steps(event(1.1), epsilon=2.0, delta=1e-5)
+    of = lambda n: ac.PldAccountant(neighbors="add-remove").compose(event(1.1), n).epsilon(1e-5)  # noqa: E731
+    assert of(fits).hi <= 2.0 < of(fits + 1).lo
+    assert ac.most_steps(ac.gaussian(0.1), epsilon=1.0, delta=1e-5) == 0
     with pytest.raises(ZeroDivisionError):
         ac.calibrate(lambda s: ac.gaussian(s / 0), epsilon=1.0, delta=1e-5)
 
@@ -73,3 +77,23 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(json.loads(capsys.readouterr().out)["groups"]) == {"2", "5"}
     assert main(["calibrate", "--epsilon", "1", "--rate", "0.01", "--delta", "1e-5", "--json"]) == 0
     assert abs(json.loads(capsys.readouterr().out)["sigma"] - 0.6737928924603) < 1e-8
+    assert main(["calibrate", "--epsilon", "1", "--delta", "1e-5", "--sigma", "10", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["steps"] == 7
+    assert main(["calibrate", "--epsilon", "1", "--delta", "1e-5", "--sigma", "10", "--steps", "3"]) == 1
+    assert "leave one" in capsys.readouterr().err
+
+
+def test_the_privacy_profile_is_drawn_between_its_ends() -> None:
+    matplotlib = pytest.importorskip("matplotlib", reason="pictures are an optional extra")
+    matplotlib.use("Agg")
+    from veilsum.plot import privacy_profile
+
+    accountant = ac.PldAccountant(neighbors="add-remove").compose(ac.poisson_sampled(0.01, ac.gaussian(1.0)), 1000)
+    (curve,) = privacy_profile(accountant, points=20).get_lines()
+    epsilons, deltas = curve.get_data()
+    assert len(epsilons) == 20 and epsilons[0] == 0 and deltas[-1] <= 1e-12
+    assert all(later <= earlier for earlier, later in zip(deltas, deltas[1:], strict=False))
+    for epsilon, delta in zip(epsilons, deltas, strict=True):
+        assert accountant.delta(float(epsilon)).lo <= delta
+    with pytest.raises(vs.VeilsumError, match="largest"):
+        privacy_profile(accountant, largest=math.inf)

@@ -212,6 +212,20 @@ def calibrate(
 def most_steps(event: Event, *, epsilon: float, delta: float, neighbors: str = "add-remove") -> int:
     """Find how often ``event`` may run so that all runs together certainly meet (epsilon, delta).
 
+    Parameters
+    ----------
+    event : Event
+        What runs.
+    epsilon, delta : float
+        The target.
+    neighbors : str
+        The neighbouring relation.
+
+    Returns
+    -------
+    int
+        The most runs; 0 if one is too much.
+
     Examples
     --------
     >>> most_steps(gaussian(10.0), epsilon=1.0, delta=1e-5)

@@ -17,15 +17,16 @@ def register(subparsers: Any) -> None:
     epsilon.add_argument("--group", type=int, nargs="*", default=[], metavar="K", help="also for groups of K (unsampled)")
     epsilon.set_defaults(run=run_epsilon)
 
-    calibrate = subparsers.add_parser("calibrate", help="the least noise multiplier that certainly meets a budget")
+    calibrate = subparsers.add_parser("calibrate", help="the least noise multiplier, or most steps, that certainly meets a budget")
     calibrate.add_argument("--epsilon", type=float, required=True, help="the budget's epsilon, > 0")
+    calibrate.add_argument("--sigma", type=float, help="print how many steps at this noise multiplier fit, instead of the least one")
     _run(calibrate)
     calibrate.set_defaults(run=run_calibrate)
 
 
 def _run(command: argparse.ArgumentParser) -> None:
     command.add_argument("--rate", type=Fraction, default=Fraction(1), help="Poisson sampling rate, such as 256/60000")
-    command.add_argument("--steps", type=int, default=1, help="how often it runs")
+    command.add_argument("--steps", type=int, help="how often it runs (1)")
     command.add_argument("--delta", type=float, required=True, help="in (0, 1)")
     command.add_argument("--neighbors", default="add-remove", help="add-remove, replace-one or zero-out")
     command.add_argument("--json", action="store_true", help="print the answer as JSON")
@@ -39,7 +40,8 @@ def _event(arguments: argparse.Namespace, sigma: float) -> accounting.Event:
 def run_epsilon(arguments: argparse.Namespace) -> None:
     """Print the enclosure of epsilon, and of groups on request."""
     accountant = accounting.PldAccountant(neighbors=arguments.neighbors)
-    accountant.compose(_event(arguments, arguments.sigma), arguments.steps)
+    steps = 1 if arguments.steps is None else arguments.steps
+    accountant.compose(_event(arguments, arguments.sigma), steps)
     found = accountant.epsilon(arguments.delta)
     answer: dict[str, Any] = {"epsilon": [found.lo, found.hi], "delta": arguments.delta}
     lines = [f"epsilon {found} at delta {arguments.delta:g}"]
@@ -51,20 +53,26 @@ def run_epsilon(arguments: argparse.Namespace) -> None:
         # A group of k moves the sum k times as far: the noise multiplier shrinks by k.
         group = accounting.PldAccountant(neighbors=arguments.neighbors)
         event = accounting.gaussian(Fraction(arguments.sigma) / size)
-        of_group = group.compose(event, arguments.steps).epsilon(arguments.delta)
+        of_group = group.compose(event, steps).epsilon(arguments.delta)
         answer.setdefault("groups", {})[str(size)] = [of_group.lo, of_group.hi]
         lines.append(f"epsilon {of_group} for groups of {size}")
     print(json.dumps(answer) if arguments.json else "\n".join(lines))
 
 
 def run_calibrate(arguments: argparse.Namespace) -> None:
-    """Print the least sigma."""
+    """Print the least sigma, or the most steps at a given one."""
+    budget = {"epsilon": arguments.epsilon, "delta": arguments.delta}
+    if arguments.sigma is not None:
+        if arguments.steps is not None:
+            raise ArgumentError("steps are what --sigma asks for: leave one of --sigma and --steps out")
+        event = _event(arguments, arguments.sigma)
+        steps = accounting.most_steps(event, **budget, neighbors=arguments.neighbors)
+        line = f"{steps} steps meet epsilon {arguments.epsilon:g}"
+        print(json.dumps({"steps": steps, "sigma": arguments.sigma, **budget}) if arguments.json else line)
+        return
+    steps = 1 if arguments.steps is None else arguments.steps
     sigma = accounting.calibrate(
-        lambda sigma: _event(arguments, sigma),
-        epsilon=arguments.epsilon,
-        delta=arguments.delta,
-        steps=arguments.steps,
-        neighbors=arguments.neighbors,
+        lambda sigma: _event(arguments, sigma), **budget, steps=steps, neighbors=arguments.neighbors
     )
-    budget = {"sigma": sigma, "epsilon": arguments.epsilon, "delta": arguments.delta}
-    print(json.dumps(budget) if arguments.json else f"sigma {sigma!r} meets epsilon {arguments.epsilon:g}")
+    answer = {"sigma": sigma, "steps": steps, **budget}
+    print(json.dumps(answer) if arguments.json else f"sigma {sigma!r} meets epsilon {arguments.epsilon:g}")
