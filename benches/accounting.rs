@@ -1,4 +1,4 @@
-//! Certified accounting: the cases of `benches/peers/accounting.py`, without Python around them.
+//! Certified accounting without Python around it: a table of the usual cases, or one case by the lattice alone.
 
 use std::time::Instant;
 use veilsum_dp_core::accounting::{Event, PldAccountant, calibrate};
@@ -7,8 +7,28 @@ use veilsum_dp_core::sensitivity::Neighbors;
 
 const ROUNDS: usize = 20;
 
-/// Prints the best of several runs, with the answer's relative width.
-pub(crate) fn run() {
+/// Prints the best of several runs, with the answer's relative width; or, given `DELTA ROUNDS RATE:SIGMA:STEPS...`, runs
+/// that case by the lattice so many times, for others to time, and prints its ends.
+pub(crate) fn run(mut arguments: impl Iterator<Item = String>) {
+    if let (Some(delta), Some(rounds)) = (arguments.next(), arguments.next()) {
+        let number = |text: &str| text.parse::<f64>().expect("a number");
+        let events: Vec<_> = arguments
+            .map(|part| {
+                let fields: Vec<f64> = part.split(':').map(number).collect();
+                (sampled(fields[0], fields[1]), fields[2] as u64)
+            })
+            .collect();
+        let answer = || {
+            let mut accountant = PldAccountant::new(Neighbors::AddRemove).by_lattice_alone();
+            for (event, count) in &events {
+                accountant.compose(event, *count).expect("a Poisson-sampled Gaussian");
+            }
+            accountant.epsilon(number(&delta)).expect("a delta in (0, 1)")
+        };
+        let found = (0..number(&rounds) as usize).map(|_| answer()).last().expect("at least one round");
+        println!("{} {}", found.lo(), found.hi());
+        return;
+    }
     for (rate, sigma, steps, delta) in
         [(256.0 / 60_000.0, 1.1, 14_040, 1e-5), (0.0819, 2.0, 2_500, 1e-5), (1e-3, 0.8, 100_000, 1e-7)]
     {

@@ -9,7 +9,7 @@ mod sealing;
 fn main() {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
-        Some("accounting") => accounting::run(),
+        Some("accounting") => accounting::run(arguments),
         Some("crypto") => sealing::run(),
         Some("federated") => round::run(arguments.next().as_deref()),
         Some("federated-server") => round::serve(&arguments.collect::<Vec<_>>()),
