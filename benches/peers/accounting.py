@@ -43,6 +43,10 @@ class Answer:
     hi: float
     seconds: float
 
+    def width(self) -> float:
+        """Relative to the upper end."""
+        return (self.hi - self.lo) / self.hi if self.hi < float("inf") else float("inf")
+
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     start = time.process_time()
@@ -196,28 +200,30 @@ def main() -> None:
 
     print(f"{'epsilon, both directions':62}{'ours: hi':>15}{'width':>8}{'ms':>8}{'dp-acc.':>11}{'ms':>9}{'ratio':>8}{'PRV ms':>8}")
     missed = []
-    for name, _, _, least in CASES:
+    for name, _, delta, least in CASES:
         mine, theirs, other = found[name], google.get(name), microsoft.get(name)
-        width = (mine.hi - mine.lo) / mine.hi
+        width = mine.width()
         line = f"{name:62}{mine.hi:15.10f}{width:8.0e}{1e3 * mine.seconds:8.3f}"
         if theirs:
             ratio = theirs.seconds / mine.seconds
             line += f"{theirs.hi:11.6f}{1e3 * theirs.seconds:9.0f}{ratio:8.0f}"
-            # It rounds every loss up to a multiple of 1e-4: above the truth, by a thousandth at most in these cases.
+            # It rounds every loss up to a multiple of 1e-4, and adds the tails it cuts to delta: above the truth, by a
+            # thousandth in these cases, more where delta is near those tails, and infinite below them.
             assert mine.lo <= theirs.hi * (1 + 1e-12), (name, mine, theirs)
-            assert theirs.hi == float("inf") or theirs.hi <= 1.001 * mine.hi, (name, mine, theirs)
+            near = 1.001 if delta > 1e-9 else 1.01 if delta > 1e-15 else float("inf")
+            assert theirs.hi <= near * mine.hi, (name, mine, theirs)
             if ratio < least:
                 missed.append(f"{name}: {ratio:.0f} times, not {least}")
         if other:
             line += f"{1e3 * other.seconds:8.0f}"
             assert other.lo <= mine.lo and mine.hi <= other.hi, (name, mine, other)
         print(line)
-        if width > (1e-6 if least else 1e-4):
+        if not width <= (1e-6 if least else 1e-4):
             missed.append(f"{name}: width {width:.0e}")
 
     for name, _, _, _ in CASES[:4]:
         mine, theirs, whole = second[name], google.get(name), found[name]
-        width = (mine.hi - mine.lo) / mine.hi
+        width = mine.width()
         line = f"{'by lattice: ' + name:62}{mine.hi:15.10f}{width:8.0e}{1e3 * mine.seconds:8.3f}"
         if theirs:
             ratio = theirs.seconds / mine.seconds
@@ -226,7 +232,7 @@ def main() -> None:
                 missed.append(f"{name}, by lattice: {ratio:.0f} times, not 20")
         print(line)
         assert mine.lo <= whole.hi and whole.lo <= mine.hi, (name, mine, whole)
-        if width > 1e-3:
+        if not width <= 1e-3:
             missed.append(f"{name}, by lattice: width {width:.0e}")
 
     mine, theirs = found["calibrate 1"], google.get("calibrate 1")
