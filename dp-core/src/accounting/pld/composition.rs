@@ -306,7 +306,7 @@ fn epsilon_of(all: &[Component], delta: f64) -> Option<Interval> {
         return Some(Interval::ZERO);
     }
     let saddle = saddle?;
-    let contour = Contour::new(all, 0.0, saddle.tilt, saddle.epsilon, log_delta)?;
+    let contour = Contour::new(all, saddle.tilt, saddle.epsilon, log_delta)?;
     let end = |side: Side| invert(&contour, delta, saddle.epsilon, side);
     Some(Interval::new(end(Side::Lower).unwrap_or(0.0), end(Side::Upper).unwrap_or(f64::INFINITY)))
 }
@@ -314,6 +314,6 @@ fn epsilon_of(all: &[Component], delta: f64) -> Option<Interval> {
 /// delta of components whose moments are known.
 fn delta_of(all: &[Component], epsilon: f64) -> Option<Interval> {
     let saddle = saddle_of_epsilon(all, epsilon)?;
-    let contour = Contour::new(all, 0.0, saddle.tilt, epsilon, saddle.log_delta)?;
+    let contour = Contour::new(all, saddle.tilt, epsilon, saddle.log_delta)?;
     Some(contour.delta(epsilon).clamp(0.0, 1.0))
 }

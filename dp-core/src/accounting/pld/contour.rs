@@ -5,13 +5,6 @@
 //! The trapezoid rule with step 2 pi / period along the line gives, for its infinite sum, exactly
 //! delta(eps) + sum over k != 0 of e^(c k period) delta(eps + k period): the alias is not negative, and Chernoff bounds it.
 //! All other errors are two-sided: quadrature of M, the tail beyond the last node, and rounding.
-//!
-//! **Smoothing.** Where |M| does not decay (atoms, few steps), one more release is composed: a Gaussian of 1 / sigma = w,
-//! whose factor e^(w^2 s (s + 1) / 2) decays by itself. That only raises delta, so the upper end stands. What it adds at a
-//! loss x away from epsilon is the time value of an option, density(d) times the integral of -R' over an interval of
-//! length w (R is Mills' ratio), at most k w / sqrt(2 pi) e^(-x/2 - x^2/(2 w^2) - w^2/8) with k = 1 - (-w/2) R(-w/2) <= 1 + w.
-//! The two-sided transform of that bump is k w^2 e^(w^2 s (s + 1) / 2): the lower end is the same sum with the kernel
-//! 1 / (s (s + 1)) - k w^2. Both ends together are about w^2 times the density apart.
 
 use super::component::{Component, Tilted, UNIT};
 use super::decay::{Decay, STRETCH};
@@ -29,11 +22,8 @@ pub(crate) struct Contour {
     log_error: f64,
     mean: f64,
     nodes: Vec<Node>,
-    /// Bound on the sum of |terms| that were skipped, in units of M(tilt) e^(-tilt eps) period / 2: plain, and with the
-    /// bump's kernel.
-    skipped: (f64, f64),
-    /// k w^2 of the smoothing.
-    bump: f64,
+    /// Bound on the sum of |terms| that were skipped, in units of M(tilt) e^(-tilt eps) period / 2.
+    skipped: f64,
     /// (tilt, ln M) elsewhere on the axis, upper bounds, for Chernoff.
     around: Vec<(f64, f64)>,
 }
@@ -82,21 +72,12 @@ pub(crate) fn total(components: &[Component], tilt: f64) -> Total {
 impl Contour {
     /// Evaluates the composition along Re s = tilt, for deltas near e^(log_delta) around epsilon. `None` if the line
     /// cannot be certified at a reasonable cost.
-    pub(crate) fn new(
-        components: &[Component],
-        smoothing: f64,
-        tilt: f64,
-        epsilon: f64,
-        log_delta: f64,
-    ) -> Option<Self> {
-        let precision = Interval::point(smoothing).square();
-        let mut all = components.to_vec();
-        all.push(Component::Gaussian(precision));
-        let at = total(&all, tilt);
+    pub(crate) fn new(components: &[Component], tilt: f64, epsilon: f64, log_delta: f64) -> Option<Self> {
+        let at = total(components, tilt);
         if !(at.log.is_finite() && at.error < 0.1 && at.variance > 0.0) {
             return None;
         }
-        let (period, around) = period(&all, tilt, at, epsilon, log_delta)?;
+        let (period, around) = period(components, tilt, at, epsilon, log_delta)?;
         let mut contour = Self {
             tilt,
             period,
@@ -104,11 +85,10 @@ impl Contour {
             log_error: at.error,
             mean: at.mean,
             nodes: Vec::new(),
-            skipped: (0.0, 0.0),
-            bump: (precision.hi * (1.0 + smoothing)).next_up(),
+            skipped: 0.0,
             around,
         };
-        contour.walk(&all, at.variance)?;
+        contour.walk(components, at.variance)?;
         Some(contour)
     }
 
@@ -136,7 +116,7 @@ impl Contour {
             let gauss_bound = -0.5 * decay * u * u;
             let scale = -libm::log(u.max(self.tilt).max(1e-300)) * 2.0;
             if n > 0 && u >= end.first {
-                self.charge(end.level + gauss_bound, u, step, decay);
+                self.charge(end.level + gauss_bound, u, step);
                 return Some(());
             }
             if u > highest {
@@ -151,8 +131,7 @@ impl Contour {
                 if jump > 0 {
                     let part = (negligible - scale.min(0.0)).exp();
                     let count = jump as f64 + 1.0;
-                    self.skipped.0 += count * part / (u * u);
-                    self.skipped.1 += count * part;
+                    self.skipped += count * part / (u * u);
                     n += jump + 1;
                     lines.jumped();
                     continue;
@@ -170,12 +149,9 @@ impl Contour {
         None
     }
 
-    /// The tail beyond the node at u, where the product of all M is at most e^rest and falls at least like the Gaussian.
-    fn charge(&mut self, rest: f64, u: f64, step: f64, decay: f64) {
-        let part = rest.exp();
-        self.skipped.0 += part * (1.0 / (u * u) + 1.0 / (u * step));
-        let gaussian = if decay > 0.0 { 1.0 / (decay * u * step) } else { 0.0 };
-        self.skipped.1 += part * (1.0 + gaussian);
+    /// The tail beyond the node at u, where the product of all M is at most e^rest.
+    fn charge(&mut self, rest: f64, u: f64, step: f64) {
+        self.skipped += rest.exp() * (1.0 / (u * u) + 1.0 / (u * step));
     }
 
     /// delta(eps), without the mass at infinite loss.
@@ -185,7 +161,7 @@ impl Contour {
         let angles: Vec<f64> = self.nodes.iter().map(|node| node.phase + node.u * offset).collect();
         let (mut cos, mut sin) = (vec![0.0; angles.len()], vec![0.0; angles.len()]);
         circle(1.0, &angles, &mut cos, &mut sin);
-        let (mut sum, mut size, mut bump, mut error, mut bump_error) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        let (mut sum, mut size, mut error) = (0.0, 0.0, 0.0);
         for ((node, cos), sin) in self.nodes.iter().zip(cos).zip(sin).rev() {
             let half = if node.u == 0.0 { 0.5 } else { 1.0 };
             let u = node.u;
@@ -198,12 +174,9 @@ impl Contour {
             sum += (re * a + im * b) * part;
             size += node.size * root;
             error += error_here * root;
-            bump += half * re;
-            bump_error += half * error_here;
         }
         let count = self.nodes.len() as f64;
-        let absolute: f64 = error + self.skipped.0 + count * UNIT * size;
-        let bump_high = self.bump * (bump + bump_error + self.skipped.1 + count * UNIT * count);
+        let absolute: f64 = error + self.skipped + count * UNIT * size;
         // 2 / period times the sum, times M(c) e^(-c eps).
         let exponent = self.log - c * epsilon;
         let relative = self.log_error + 8.0 * UNIT * (self.log.abs() + (c * epsilon).abs() + 4.0);
@@ -212,7 +185,7 @@ impl Contour {
         // Not `max(0.0)`, which turns a sum that could not be evaluated into a promise of zero.
         let above = sum + absolute * 1.01;
         let hi = scale * if above < 0.0 { 0.0 } else { above };
-        let lo = scale * (sum - absolute * 1.01 - bump_high.max(0.0)).max(0.0);
+        let lo = scale * (sum - absolute * 1.01).max(0.0);
         Interval::new((lo.lo - self.alias(epsilon) * 1.001).max(0.0), hi.hi)
     }
 
