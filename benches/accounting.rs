@@ -25,7 +25,7 @@ pub(crate) fn run(mut arguments: impl Iterator<Item = String>) {
             }
             accountant.epsilon(number(&delta)).expect("a delta in (0, 1)")
         };
-        let found = (0..number(&rounds) as usize).map(|_| answer()).last().expect("at least one round");
+        let found = (1..number(&rounds) as usize).fold(answer(), |_, _| answer());
         println!("{} {}", found.lo(), found.hi());
         return;
     }
