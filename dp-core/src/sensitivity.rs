@@ -91,7 +91,8 @@ norm!(
 
 /// The norms in which noise on integers can be accounted for.
 ///
-/// Integers change by whole numbers, so an L1 bound must be one; of an L2 bound, the whole part of the square counts.
+/// Integers change by whole numbers, so an L1 bound must be one; of an L2 bound, the whole part of the square counts, with
+/// room for the rounding of a square root: `3_f64.sqrt()` is a little below its root and counts as 3.
 pub trait IntegerNorm: sealed::Sealed {
     /// The event of discrete Gaussian noise at this sensitivity.
     #[doc(hidden)]
@@ -140,7 +141,10 @@ pub(crate) fn whole(bound: &Positive) -> Result<u64, Error> {
 }
 
 fn squared(bound: &Positive) -> Result<u64, Error> {
-    match (bound * bound).floor_u64() {
+    // A root that was rounded down is less than a part in 2^52 below.
+    let raised =
+        bound.rational() * &(Rational::one() + Rational::from_f64(f64::EPSILON).unwrap_or_else(Rational::zero));
+    match (&raised * &raised).floor_u64() {
         Some(0) => Err(Error::out_of_range("sensitivity", bound, "at least 1: integers change by whole numbers")),
         Some(squared) => Ok(squared),
         None => Err(too_large(bound)),
@@ -155,4 +159,19 @@ mod sealed {
     pub trait Sealed {}
     impl Sealed for super::L1 {}
     impl Sealed for super::L2 {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rounded_root_counts_as_its_square() {
+        let counts = |bound: f64| L2::from_f64(bound).and_then(|l2| squared(l2.bound())).expect("valid");
+        for square in 1..2000_u32 {
+            assert_eq!(counts(f64::from(square).sqrt()), u64::from(square));
+        }
+        assert_eq!([counts(1.0), counts(1.7), counts(1.9), counts(3.0)], [1, 2, 3, 9]);
+        assert!(L2::from_f64(0.99).and_then(|l2| squared(l2.bound())).is_err());
+    }
 }

@@ -55,6 +55,27 @@ impl Event {
         py.import("json")?.call_method1("loads", (text,))
     }
 
+    /// The same release as a group of ``size`` people sees it, for any accountant.
+    ///
+    /// Parameters
+    /// ----------
+    /// size : int
+    ///     How many people, at least 1.
+    ///
+    /// Raises
+    /// ------
+    /// UnsupportedEvent
+    ///     For sampled and (epsilon, delta) events.
+    ///
+    /// Examples
+    /// --------
+    /// >>> from veilsum.accounting import gaussian
+    /// >>> gaussian(6.0).for_group(2)
+    /// gaussian(noise_multiplier=3.0)
+    fn for_group(&self, size: &Bound<'_, PyAny>) -> PyResult<Self> {
+        self.0.for_group(number::count("group", size)?).map(Self).map_err(error::core)
+    }
+
     /// The kind, such as ``"gaussian"``.
     #[getter]
     fn kind(&self) -> &'static str {

@@ -10,6 +10,7 @@ mod enclosure;
 mod error;
 mod event;
 mod federated;
+mod filter;
 mod keyed;
 mod ledger;
 mod mechanism;
@@ -34,6 +35,8 @@ mod _core {
         ClientCore, CoinCore, DistributedNoise, Round, RoundConfig, ServerCore, check_strategy, noise_inflation,
         simulate,
     };
+    #[pymodule_export]
+    use super::filter::RdpFilter;
     #[pymodule_export]
     use super::keyed::keyed_sample;
     #[pymodule_export]

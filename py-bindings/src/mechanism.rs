@@ -514,7 +514,7 @@ additive!(
     ///     Between 2**-20 and 2**50; a float is its exact binary value.
     /// sensitivity : number
     ///     Bound on the Euclidean length of the change between neighbours, over all elements of an array, at least 1. Of
-    ///     its square the whole part counts.
+    ///     its square the whole part counts, with room for the rounding of a root: ``math.sqrt(3)`` counts as 3.
     ///
     /// Examples
     /// --------
@@ -540,7 +540,7 @@ additive!(
     ///     Total variance of each element's noise; a float is its exact binary value.
     /// sensitivity : number
     ///     Bound on the Euclidean length of the change between neighbours, over all elements of an array, at least 1. Of
-    ///     its square the whole part counts.
+    ///     its square the whole part counts, with room for the rounding of a root: ``math.sqrt(3)`` counts as 3.
     ///
     /// Examples
     /// --------

@@ -44,6 +44,35 @@ def test_a_pld_is_no_filter() -> None:
         ac.filter_of(ac.PldAccountant(neighbors="add-remove"))
 
 
+def test_an_rdp_filter_stops_adaptive_spending() -> None:
+    f = ac.RdpFilter(epsilon=1.0, delta=1e-5, order=20, neighbors="add-remove")
+    spent = 0
+    with pytest.raises(vs.accounting.BudgetExceeded):
+        while True:
+            f.spend(ac.gaussian(20.0))
+            spent += 1
+    assert spent > 5 and f.remaining.epsilon >= 0
+    # What was spent in fact, had it been fixed beforehand, costs less than the budget.
+    assert ac.PldAccountant(neighbors="add-remove").compose(ac.gaussian(20.0), spent).epsilon(1e-5).hi <= 1.0
+    with pytest.raises(vs.VeilsumError, match="poisson_sampled"):
+        f.spend(ac.poisson_sampled(0.1, ac.gaussian(20.0)))
+    with pytest.raises(ValueError, match="order"):
+        ac.RdpFilter(epsilon=1.0, delta=1e-5, order=1, neighbors="add-remove")
+
+
+@pytest.mark.parametrize("size", [2, 5])
+def test_groups(size: int) -> None:
+    assert ac.gaussian(6.0).for_group(size) == ac.gaussian(Fraction(6, size))
+    assert ac.discrete_laplace(3.0, 2).for_group(size) == ac.discrete_laplace(3.0, 2 * size)
+    assert ac.skellam(9.0, 2, 3).for_group(size) == ac.skellam(9.0, 2 * size, 3 * size)
+    assert ac.pure(0.5).for_group(size) == ac.pure(Fraction(size, 2))
+    for event in (ac.poisson_sampled(0.1, ac.gaussian(1)), ac.approximate(1.0, 1e-6)):
+        with pytest.raises(vs.VeilsumError, match=event.kind):
+            event.for_group(size)
+    with pytest.raises(ValueError):
+        ac.gaussian(1.0).for_group(0)
+
+
 def test_upper_bounds_lie_above_the_tight_answer() -> None:
     event = ac.composed([ac.gaussian(3.0), (ac.laplace(20.0), 5)])
     tight = ac.PldAccountant(neighbors="zero-out").compose(event, 4)

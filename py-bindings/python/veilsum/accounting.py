@@ -18,6 +18,7 @@ from ._core import (
     Ledger,
     PldAccountant,
     RdpAccountant,
+    RdpFilter,
     ZcdpAccountant,
     calibrate_sigma,
     calibrate_steps,
@@ -31,6 +32,7 @@ __all__ = [
     "Ledger",
     "PldAccountant",
     "RdpAccountant",
+    "RdpFilter",
     "ZcdpAccountant",
     "approximate",
     "calibrate",
@@ -235,7 +237,7 @@ def most_steps(event: Event, *, epsilon: float, delta: float, neighbors: str = "
 
 
 def filter_of(accountant: RdpAccountant | ZcdpAccountant | PldAccountant) -> NoReturn:
-    """Refuse: an accountant of fixed events is no filter. A budget that is spent adaptively belongs to a ledger.
+    """Refuse: an accountant of fixed events is no filter. A budget that is spent adaptively belongs to a ledger or an :class:`RdpFilter`.
 
     Raises
     ------
@@ -245,6 +247,6 @@ def filter_of(accountant: RdpAccountant | ZcdpAccountant | PldAccountant) -> NoR
     if isinstance(accountant, PldAccountant):
         raise ArgumentError(
             "a privacy loss distribution cannot be a filter: stopping when a composed curve crosses a target is not valid "
-            "in general; spend from a Ledger, whose zCDP and RDP filters are"
+            "in general; spend from a Ledger or an RdpFilter, which are"
         )
-    raise ArgumentError("an accountant has no budget to stop at: spend from a Ledger, which filters by zCDP or RDP")
+    raise ArgumentError("an accountant has no budget to stop at: spend from a Ledger, or from an RdpFilter at an order that you choose")

@@ -50,9 +50,8 @@ def run_epsilon(arguments: argparse.Namespace) -> None:
     for size in arguments.group:
         if size < 1:
             raise ArgumentError(f"group is {size}: it must be a whole number >= 1")
-        # A group of k moves the sum k times as far: the noise multiplier shrinks by k.
         group = accounting.PldAccountant(neighbors=arguments.neighbors)
-        event = accounting.gaussian(Fraction(arguments.sigma) / size)
+        event = accounting.gaussian(arguments.sigma).for_group(size)
         of_group = group.compose(event, steps).epsilon(arguments.delta)
         answer.setdefault("groups", {})[str(size)] = [of_group.lo, of_group.hi]
         lines.append(f"epsilon {of_group} for groups of {size}")
