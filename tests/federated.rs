@@ -314,7 +314,7 @@ fn metrics_travel_masked() {
 
 #[test]
 fn promises_below_what_the_accountant_certifies_are_refused() {
-    let setup = Setup { noise: Some(noise("0.0001", "1e-10", 1)), value_bits: 2, ..six() };
+    let setup = Setup { noise: Some(noise("0.00000001", "1e-10", 1)), value_bits: 2, ..six() };
     assert!(matches!(setup.check(), Err(Error::Unsafe { .. })));
 }
 
