@@ -429,3 +429,23 @@ impl RoundConfig {
         writer.done()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Signed numbers of b bits reach 2^(b - 1) - 1, and signal and room together must stay within.
+    #[test]
+    fn the_ring_is_the_least_that_holds_the_sum() {
+        for bits in 8..MAX_BITS {
+            let most = (1_u128 << (bits - 1)) - 1;
+            assert_eq!(ring_bits(most, 0.0), Some(bits));
+            assert_eq!(ring_bits(most + 1, 0.0), Some(bits + 1));
+            assert_eq!(ring_bits(most - 3, 3.0), Some(bits));
+            assert_eq!(ring_bits(most - 3, 3.5), Some(bits + 1));
+        }
+        let most = (1_u128 << (MAX_BITS - 1)) - 1;
+        assert_eq!([ring_bits(most, 0.0), ring_bits(most + 1, 0.0)], [Some(MAX_BITS), None]);
+        assert_eq!([ring_bits(1, f64::NAN), ring_bits(1, f64::INFINITY)], [None, None]);
+    }
+}

@@ -31,7 +31,12 @@ pub fn discrete_gaussian(epsilon: &Epsilon, delta: &Delta, sensitivity: u64) -> 
 /// The least total variance for which one Skellam release of this L1 sensitivity is (epsilon, delta)-differentially
 /// private, on its own curve.
 pub fn skellam(epsilon: &Epsilon, delta: &Delta, l1: u64) -> Result<Positive, Error> {
-    let squared_l2 = l1.saturating_mul(l1);
+    let too_large = || Error::Overflow {
+        what: "the square of the sensitivity",
+        fits: "64 bits",
+        remedy: "rescale the query to a coarser unit",
+    };
+    let squared_l2 = l1.checked_mul(l1).ok_or_else(too_large)?;
     single(|variance| Event::Skellam { variance, l1, squared_l2 }, epsilon, delta)
 }
 
@@ -136,7 +141,8 @@ fn positive(epsilon: f64) -> Result<f64, Error> {
     }
 }
 
-/// ln of the certified epsilon over the target: at most zero if and only if the target is met.
+/// ln of the certified epsilon over the target: at most zero if and only if the target is met. Never NaN: an enclosure has
+/// none, and the target is finite and > 0.
 #[derive(Clone, Copy, Debug)]
 struct Excess(f64);
 

@@ -5,6 +5,7 @@ A source hands a plan the columns that it asks for, and converts no others. What
 """
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -277,7 +278,7 @@ def _categories(series: Any, name: str, person: bool) -> _core.Column:
 # ---- files ---------------------------------------------------------------------------------------
 
 
-class _File:
+class _File(ABC):
     """A file that is read batch by batch, as often as a bound on memory asks for: each time for a part of all people."""
 
     #: Fields without types, to be read by what a plan uses them for.
@@ -287,11 +288,13 @@ class _File:
         self._path = path
         self._names = names
 
+    @abstractmethod
     def rows(self) -> int:
-        raise NotImplementedError
+        """How many rows the file holds."""
 
+    @abstractmethod
     def batches(self, names: list[str]) -> Any:
-        raise NotImplementedError
+        """These columns, as a stream of batches from the start."""
 
     def check(self, name: str) -> None:
         _known(name, self._names)

@@ -7,6 +7,16 @@ use crate::accounting::interval::Interval;
 /// The rounding unit 2^-53.
 pub(crate) const UNIT: f64 = 0.5 * f64::EPSILON;
 
+/// The smaller number. Not `f64::min`, which drops a NaN: here a NaN in the first place stays, and is refused later.
+pub(super) fn lesser(a: f64, b: f64) -> f64 {
+    if b < a { b } else { a }
+}
+
+/// The larger number, as [`lesser`].
+pub(super) fn greater(a: f64, b: f64) -> f64 {
+    if b > a { b } else { a }
+}
+
 /// Which of two neighbours is P.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {

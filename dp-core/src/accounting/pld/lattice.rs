@@ -25,7 +25,7 @@
 //! to within e, by T e (size + e)^(T - 1).
 
 use super::cells::{Resolution, Side};
-use super::component::{Direction, UNIT};
+use super::component::{Direction, UNIT, greater, lesser};
 use super::points::{Grid, Outcome, outcomes};
 use crate::accounting::interval::Interval;
 use crate::accounting::law::Law;
@@ -493,12 +493,3 @@ pub(super) fn own_lattice(one: &Step, direction: Direction) -> Option<(f64, f64)
 
 /// Beyond so many atoms a lattice of the law's own is not looked for.
 const MOST_ALIGNED: usize = 5000;
-
-/// Neither number is NaN where these are used, or the first wins and is refused later.
-fn lesser(a: f64, b: f64) -> f64 {
-    if b < a { b } else { a }
-}
-
-fn greater(a: f64, b: f64) -> f64 {
-    if b > a { b } else { a }
-}

@@ -8,7 +8,7 @@
 //! delta is read off their pairs directly.
 
 use super::cells::Side;
-use super::component::{Points, UNIT};
+use super::component::{Points, UNIT, greater, lesser};
 use super::points::{Builder, Outcome};
 
 /// Where an answer is wanted: what bins are for.
@@ -236,15 +236,6 @@ fn paired(a: &Points, b: &Points, side: Side, focus: &Focus) -> Points {
         Side::Lower => infinite * (1.0 - 4.0 * UNIT),
     };
     all
-}
-
-/// Neither is NaN here: losses are finite, and the start is an infinity.
-fn lesser(a: f64, b: f64) -> f64 {
-    if a < b { a } else { b }
-}
-
-fn greater(a: f64, b: f64) -> f64 {
-    if a > b { a } else { b }
 }
 
 /// Q's probabilities times e^shift, with a shift that keeps those that matter within range.

@@ -158,7 +158,10 @@ impl<T: Zeroize> Drop for Scratch<T> {
     fn drop(&mut self) {
         self.flags.zeroize();
         self.entries.zeroize();
-        self.second_out.zeroize();
+        // What noise is added to is as private as the noise.
+        for items in [&mut self.x, &mut self.second_x, &mut self.second_out] {
+            items.zeroize();
+        }
         for places in [&mut self.suspects, &mut self.again, &mut self.slow, &mut self.boundary] {
             places.places.zeroize();
         }
