@@ -73,6 +73,7 @@ pub(crate) fn suite(make: Make<'_>) {
     replace_one(make);
     keys(make);
     crash_between(make);
+    race_under_one_key(make);
     history_and_head(make);
     threads(make);
 }
@@ -236,6 +237,23 @@ fn crash_between(make: Make<'_>) {
     assert_eq!(ledger.spent().expect("readable").epsilon, number("1/2"));
     let lost = ledger.release(&spend_of(0.5), &mut || Err(Error::Entropy));
     assert!(lost.is_err() && ledger.remaining().expect("readable").epsilon == Rational::zero());
+}
+
+/// While one caller's mechanism runs, another pays nothing under the same key and stores its answer first: both hand out
+/// that one.
+fn race_under_one_key(make: Make<'_>) {
+    let ledger = make(pure(1.0));
+    let keyed = spend_of(0.5).key("k");
+    let mut inner = None;
+    let slow = ledger.release(&keyed, &mut || {
+        inner = Some(ledger.release(&keyed, &mut || Ok(b"first".to_vec())));
+        Ok(b"second".to_vec())
+    });
+    let first = inner.expect("ran").expect("reserved");
+    assert_eq!([first.bytes, slow.expect("reserved").bytes], [b"first", b"first"]);
+    assert_eq!(ledger.spent().expect("readable").epsilon, number("0.5"));
+    assert_eq!(ledger.release(&keyed, &mut || panic!("must not run")).expect("stored").bytes, b"first");
+    ledger.verify(None).expect("whole");
 }
 
 fn history_and_head(make: Make<'_>) {

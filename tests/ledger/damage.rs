@@ -30,7 +30,7 @@ fn verify_names_the_first_row_at_fault() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let whole = std::fs::read(small(folder.path())).expect("readable");
     type Tamper = fn(&Connection) -> rusqlite::Result<usize>;
-    let cases: [(&str, u64, Tamper); 11] = [
+    let cases: [(&str, u64, Tamper); 12] = [
         ("changed", 3, |c| c.execute("UPDATE rows SET body = replace(body, '3/100', '1/100') WHERE number = 3", [])),
         ("relabelled", 2, |c| c.execute("UPDATE rows SET body = replace(body, 'part', 'pxrt') WHERE number = 2", [])),
         ("removed in the middle", 2, |c| c.execute("DELETE FROM rows WHERE number = 2", [])),
@@ -44,6 +44,9 @@ fn verify_names_the_first_row_at_fault() {
             c.execute("UPDATE rows SET number = 3 WHERE number = 99", [])
         }),
         ("another answer", 6, |c| c.execute("UPDATE rows SET answer = x'00' WHERE number = 6", [])),
+        ("another answer of the same length", 6, |c| {
+            c.execute("UPDATE rows SET answer = CAST('ANSWER' AS BLOB) WHERE number = 6", [])
+        }),
         ("no answer", 6, |c| c.execute("UPDATE rows SET answer = NULL WHERE number = 6", [])),
         ("an answer where none belongs", 1, |c| c.execute("UPDATE rows SET answer = x'00' WHERE number = 1", [])),
         ("another hash", 4, |c| c.execute("UPDATE rows SET hash = zeroblob(32) WHERE number = 4", [])),
@@ -227,11 +230,7 @@ fn a_key_keeps_forgers_out() {
     let replaced = SqliteLedger::open_authenticated(&path, pure(9.0), key(1));
     assert!(matches!(replaced, Err(Error::LedgerPolicy { field: "mac_key", .. })));
     // Nor one who leaves the word and links rows by plain hashes: the links do not verify under the key.
-    let connection = Connection::open(&plain).expect("SQLite");
-    let body: String = connection.query_row("SELECT body FROM rows", [], |row| row.get(0)).expect("row 0");
-    let body = format!("{},\"keyed\":true}}}}", body.strip_suffix("}}").expect("an object in an object"));
-    connection.execute("UPDATE rows SET body = ?1, hash = ?2", params![body, plain_hash(&body)]).expect("rewritten");
-    connection.close().expect("closes");
+    rewrite(&plain, 0, r#","policy":"#, r#","keyed":true,"policy":"#);
     let forged = SqliteLedger::open_authenticated(&plain, pure(9.0), key(1));
     assert!(matches!(forged, Err(Error::LedgerDamaged { row: 0, .. })), "{forged:?}");
 
@@ -242,10 +241,65 @@ fn a_key_keeps_forgers_out() {
     assert_eq!(format!("{:?}", key(1)), "MacKey(..)");
 }
 
-fn plain_hash(body: &str) -> Vec<u8> {
+/// Rows that are linked as they should be are still held against what they say.
+#[test]
+fn rows_that_say_what_cannot_be_are_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let whole = std::fs::read(small(folder.path())).expect("readable");
+    // What to replace in which row, and which row is at fault then.
+    let cases = [
+        ("a charge that is not the event's", 3, r#""charge":{"epsilon":"3/100""#, r#""charge":{"epsilon":"1/100""#, 3),
+        ("more than the budget", 4, "1/25", "99/100", 4),
+        ("nothing", 2, "1/50", "0", 2),
+        ("a row under another number", 2, r#""row":2"#, r#""row":3"#, 2),
+        ("an answer kept without a key", 5, r#""key":"k","#, "", 5),
+        ("an answer to another spend", 6, r#""spend":5"#, r#""spend":4"#, 6),
+        ("a field that nobody knows", 1, r#""row":1"#, r#""row":1,"more":2"#, 1),
+    ];
+    for (what, number, from, to, fault) in cases {
+        let path = folder.path().join(format!("{what}.ledger"));
+        std::fs::write(&path, &whole).expect("writable");
+        rewrite(&path, number, from, to);
+        match opened(&path) {
+            Err(Error::LedgerDamaged { row, .. }) => assert_eq!(row, fault, "{what}"),
+            other => panic!("{what}: {other:?}"),
+        }
+    }
+    let path = folder.path().join("untouched.ledger");
+    std::fs::write(&path, &whole).expect("writable");
+    rewrite(&path, 1, "part 0.01", "part one");
+    opened(&path).expect("a label may say anything: whoever writes the file can link rows, and the docs say so");
+}
+
+/// Replaces a text in one row and links all rows anew.
+fn rewrite(path: &Path, number: i64, from: &str, to: &str) {
+    let connection = Connection::open(path).expect("SQLite");
+    let rows: Vec<(i64, String, Option<Vec<u8>>)> = connection
+        .prepare("SELECT number, body, answer FROM rows ORDER BY number")
+        .and_then(|mut query| query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect())
+        .expect("readable");
+    let mut previous = vec![0; 32];
+    for (at, body, answer) in rows {
+        assert!(at != number || body.contains(from), "{from} is not in {body}");
+        let body = if at == number { body.replace(from, to) } else { body };
+        previous = plain_hash(&previous, at, &body, answer.as_deref());
+        connection
+            .execute("UPDATE rows SET body = ?1, hash = ?2 WHERE number = ?3", params![body, previous, at])
+            .expect("rewritten");
+    }
+    connection.close().expect("closes");
+}
+
+/// The link of a row, as the format's document has it.
+fn plain_hash(previous: &[u8], number: i64, body: &str, answer: Option<&[u8]>) -> Vec<u8> {
     let mut text = b"veilsum ledger row v1\0".to_vec();
-    text.extend([0; 32 + 8]);
+    text.extend(previous);
+    text.extend(number.to_be_bytes());
     text.extend((body.len() as u64).to_be_bytes());
     text.extend(body.as_bytes());
+    if let Some(answer) = answer {
+        text.extend((answer.len() as u64).to_be_bytes());
+        text.extend(answer);
+    }
     Sha256::digest(text).to_vec()
 }

@@ -244,7 +244,11 @@ fn check_key(row: &Row, chain: &Chain) -> Result<(), Error> {
 fn parse(row: &Row, chain: &Chain, previous: &[u8; 32]) -> Result<Body, Error> {
     let body: Result<Body, _> = serde_json::from_str(&row.body);
     if row.continues(chain, previous) {
-        return body.map_err(|_| Error::damaged(row.number, "it cannot be read by this version"));
+        return match body {
+            Ok(body) if body.row() == row.number => Ok(body),
+            Ok(_) => Err(Error::damaged(row.number, "it gives another number than the one it is stored under")),
+            Err(_) => Err(Error::damaged(row.number, "it cannot be read by this version")),
+        };
     }
     Err(Error::damaged(
         row.number,
