@@ -232,3 +232,29 @@ fn atom_cells(law: &Atoms, side: Side) -> Cells {
     let (missed, dropped) = if side == Side::Upper { (law.missed + dropped, dropped) } else { (0.0, 0.0) };
     Cells { cells, infinite: side.of(law.infinite) + dropped, missed }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounting::law::Gaussian;
+
+    /// On the upper side nothing of either law is lost, however coarse the cut: what is outside the cells is charged.
+    #[test]
+    fn what_is_cut_off_is_charged() {
+        for (sigma, log_floor) in [(0.3, -5.0), (1.0, -6.0), (2.0, -9.0), (20.0, -12.0)] {
+            let law = Law::Gaussian(Gaussian { multiplier: Interval::point(sigma) });
+            let resolution = Resolution { fineness: 1.0, log_floor };
+            let stop = |_: f64| f64::INFINITY;
+            let all = cells(&law, Side::Upper, resolution, &stop);
+            let p: f64 = all.cells.iter().map(|cell| cell.p).sum();
+            let q: f64 = all.cells.iter().map(|cell| cell.q).sum();
+            // Q beyond the last cell is paired with P's infinite losses, and so need not be anywhere.
+            let reach = (-2.0_f64 * log_floor).sqrt().max(3.0);
+            let beyond = normal_tail(Interval::point(1.0 / sigma + reach)).hi;
+            assert!(p < 1.0 - 1e-9 && p + all.infinite >= 1.0 - 1e-13, "sigma {sigma}: {p} and {}", all.infinite);
+            assert!(q + all.missed + beyond >= 1.0 - 1e-13, "sigma {sigma}: {q} and {}", all.missed);
+            let lower = cells(&law, Side::Lower, resolution, &stop);
+            assert_eq!((lower.infinite, lower.missed), (0.0, 0.0));
+        }
+    }
+}
