@@ -497,3 +497,75 @@ fn unknown_versions_suites_and_kinds_are_typed_errors() {
         refused(cohort.answer(Stage::Share, 0, &changed), about);
     }
 }
+
+/// The list items of a delivery behind its bitmap: (dealer, two commitments, length, sealed shares).
+fn without_dealers(delivery: &[u8], clients: usize, hidden: &[u32]) -> Vec<u8> {
+    let (head, mut rest) = delivery.split_at(HEADER + clients.div_ceil(8) + 4);
+    let mut head = head.to_vec();
+    hidden.iter().for_each(|&n| head[HEADER + n as usize / 8] &= !(1 << (n % 8)));
+    let (mut kept, mut items) = (0_u32, Vec::new());
+    let word = |bytes: &[u8]| u32::from_be_bytes(bytes[..4].try_into().expect("four bytes"));
+    while !rest.is_empty() {
+        let (item, behind) = rest.split_at(72 + word(&rest[68..]) as usize);
+        if !hidden.contains(&word(item)) {
+            items.extend_from_slice(item);
+            kept += 1;
+        }
+        rest = behind;
+    }
+    let at = head.len() - 4;
+    head[at..].copy_from_slice(&kept.to_be_bytes());
+    [head, items].concat()
+}
+
+/// Two stretches of the ring are told, before they upload, that nobody beyond them shared: so they mask with the clients
+/// between them alone. All of them stay in the survivor set, and a corrupt client at the far end of each stretch makes up
+/// the number that opens their seeds. Were the others to answer, the sum of the stretches and of those between would come
+/// off alone, though more than half of everyone has signed one and the same survivor set.
+#[test]
+fn walls_of_clients_that_were_told_another_story_cut_nothing_off() {
+    let clients = 200;
+    let mut cohort = Cohort::new(Setup::new(clients, 1, 1.0, Losses::Fractions { corrupt: 0.01, dropouts: 0.1 }));
+    let (context, shape) = (cohort.context(), *cohort.config.shape());
+    let half = shape.neighbors as usize / 2;
+    // One corrupt client in a wall is what the threshold asks for there.
+    assert!(!shape.is_complete() && shape.corrupt == 2 && shape.threshold as usize == half + 2);
+    let deliveries = cohort.run_until(Stage::Upload);
+    let ring = ring(context.as_bytes(), clients);
+    // Places of the walls from the near end to the far one, where the corrupt client sits; between them are 60 clients.
+    let walls: [Vec<usize>; 2] = [(80..80 + half).collect(), (20 - half..20).rev().collect()];
+    let mut told = deliveries.clone();
+    for (wall, beyond) in walls.iter().zip([1, -1]) {
+        for &place in &wall[..half - 1] {
+            let end = wall[half - 1];
+            let far: Vec<u32> = (1..=half)
+                .map(|step| (place as i64 + beyond * step as i64).rem_euclid(200) as usize)
+                .filter(|at| if beyond > 0 { *at > end } else { *at < end || *at > 150 })
+                .map(|at| ring[at])
+                .collect();
+            let message = without_dealers(&deliveries[&ring[place]], clients as usize, &far);
+            told.insert(ring[place], message);
+        }
+    }
+    let survivors = cohort.stage(Stage::Upload, &told, &[]).expect("every list holds enough clients");
+    let misled: Vec<u32> = walls.iter().flat_map(|wall| &wall[..half - 1]).map(|&place| ring[place]).collect();
+    let mut signatures: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
+    for (client, message) in survivors {
+        let answer = cohort.answer(Stage::Confirm, client, &message);
+        if misled.contains(&client) {
+            refused(answer, "a client that did not share");
+            continue;
+        }
+        let bytes = answer.expect("a plausible set");
+        cohort.server.receive(client, &bytes).expect("honest");
+        signatures.insert(client, bytes[bytes.len() - SIGNATURE..].to_vec());
+    }
+    assert!(signatures.len() >= shape.quorum as usize);
+    assert!(matches!(cohort.server.finish_stage(), Err(Error::Aborted { .. })), "an honest server sees it too");
+    let mut body = (signatures.len() as u32).to_be_bytes().to_vec();
+    signatures.iter().for_each(|(client, signature)| body.extend([&client.to_be_bytes()[..], signature].concat()));
+    let quorum = from_server(0x84, &context, &body);
+    for place in [50, 120] {
+        refused(cohort.answer(Stage::Unmask, ring[place], &quorum), "too thin somewhere");
+    }
+}

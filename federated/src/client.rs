@@ -389,7 +389,7 @@ impl Client<Confirmed> {
     /// sum, of the mask key of each that is not.
     ///
     /// # Errors
-    /// Refuses signatures that are forged, stale, on another set, or too few.
+    /// Refuses signatures that are forged, stale, on another set, too few, or too thin somewhere on the graph.
     pub fn unmask(self, quorum: &[u8]) -> Result<Vec<u8>, Box<Refusal<Self>>> {
         match opened(&self.party, &self.stage, quorum) {
             Ok(bytes) => Ok(bytes),
@@ -418,6 +418,15 @@ fn opened(party: &Party, now: &Confirmed, quorum: &[u8]) -> Result<Vec<u8>, Erro
         return Err(Error::refused(
             "unmask",
             format!("{} clients confirmed the survivor set, and {} must", signatures.len(), shape.quorum),
+        ));
+    }
+    let mut signed = vec![false; now.included.len()];
+    signatures.iter().for_each(|(signer, _)| signed[*signer as usize] = true);
+    if graph.has_thin_window(&signed) {
+        return Err(Error::refused(
+            "unmask",
+            "the clients that confirmed the survivor set are too thin somewhere on the graph: those between could have been \
+             told another story, and cut a group off",
         ));
     }
     let shares: Vec<OpenShare> = now

@@ -401,9 +401,17 @@ impl Server {
                 format!("{confirmed} clients confirmed, and {} must; start a fresh round", shape.quorum),
             ));
         }
+        let confirmed: Vec<bool> = (0..shape.clients).map(|client| self.confirmations.contains_key(&client)).collect();
+        if self.graph.as_ref().is_some_and(|graph| graph.has_thin_window(&confirmed)) {
+            return Err(Error::aborted(
+                "confirm",
+                "the clients that confirmed are too thin somewhere on the graph; start a fresh round",
+            ));
+        }
         let everyone: Vec<(u32, [u8; 64])> = self.confirmations.iter().map(|(&c, &s)| (c, s)).collect();
-        // A client counts to the quorum; more would only cost it time.
-        let enough = &everyone[..shape.quorum as usize];
+        // On a complete graph a client counts to the quorum, and more would only cost it time; on a sparse one it looks at
+        // every stretch of the ring.
+        let enough = if shape.is_complete() { &everyone[..shape.quorum as usize] } else { &everyone[..] };
         let same = (shape.malicious_server || shape.is_complete())
             .then(|| message::from_server(Kind::Quorum, &self.context, &message::encode_quorum(enough)));
         Ok(everyone

@@ -335,12 +335,16 @@ class PlainClient:
         self.included = read_bitmap(fields.rest, n)
         assert self.included[self.number] and sum(self.included) >= n - self.parameters.dropouts
         assert all(p for p, i in zip(self.present, self.included, strict=True) if i)
-        if self.parameters.window and not self.graph.complete:
-            order, half = self.graph.order, self.graph.half
-            windows = (sum(self.included[order[(s + i) % n]] for i in range(half)) for s in range(n))
-            assert min(windows) >= self.parameters.window
+        assert not self.thin(self.included)
         self.transcript = digest("veilsum.federated.transcript.v1", self.ctx, bitmap(self.present), bitmap(self.included))
         return self.send(4, self.transcript)
+
+    def thin(self, members: list[bool]) -> bool:
+        if not self.parameters.window or self.graph.complete:
+            return False
+        order, half, n = self.graph.order, self.graph.half, self.parameters.clients
+        windows = (sum(members[order[(s + i) % n]] for i in range(half)) for s in range(n))
+        return min(windows) < self.parameters.window
 
     def unmask(self, quorum: bytes) -> bytes:
         fields = Fields(0x84, self.ctx, quorum)
@@ -349,6 +353,7 @@ class PlainClient:
             signers.append(fields.u32())
             self.check(4, signers[-1], self.transcript, fields.take(64))
         assert not fields.rest and signers == sorted(set(signers)) and len(signers) >= self.parameters.quorum
+        assert not self.thin([number in signers for number in range(self.parameters.clients)])
         body = u32(len(self.held))
         for dealer in sorted(self.held):
             secret = 0 if self.included[dealer] else 1

@@ -19,11 +19,22 @@
 //!   kind of share. Two answers of `t` shares in different kinds would need `2t - m` honest answers from at most
 //!   `k + 1 - m` honest holders. So both kinds never come together, whatever set the server announces to whom. It
 //!   also gives `t > m`: the corrupt alone rebuild nothing.
-//! - Each client refuses a survivor set in which some window of `h` places holds fewer than `w` survivors. Then every
-//!   window holds an honest survivor, and walking around the ring from one to the next takes steps of at most `h`: the
-//!   honest survivors are connected, so what their masks leave visible is their total alone.
-//! - All clients agree on one survivor set: each asks for signatures of more than `(n + C)/2` clients on it, and two
-//!   such quorums share an honest client, who signs once.
+//! - All clients that answer agree on who shared and who survived: each asks for signatures of more than `(n + C)/2`
+//!   clients on it, and two such quorums share an honest client, who signs once.
+//! - Each client refuses signatures that leave fewer than `w` signers in some window of `h` places (and signs no survivor
+//!   set that does). Then every window holds an honest signer, and walking around the ring from one to the next takes
+//!   steps of at most `h`: the honest signers are connected.
+//! - Signers all masked with one list of who shared, but the server may have told others another one before they
+//!   uploaded, and they are among the survivors all the same. What the opened secrets leave of the masks shows the sum over
+//!   a set G of honest survivors only if no mask between G and the rest is left, that is, if each such mask was applied at
+//!   neither end. If G holds a signer, it holds all of them, since neighbours among signers share a mask; and then
+//!   everybody, since each survivor has a signer within `h` places who masked with it. If G holds no signer, take one of
+//!   it, with `c <= m` corrupt neighbours. At least `t` holders of its shares are itself and those it masked with, and the
+//!   `t - c` honest ones of these are in G, or lost and their mask keys opened: none of them signed. At least `t` holders
+//!   opened its seed, of whom the `t - c` honest ones signed. So `2(t - c) <= k + 1 - c`, which `2t > (k + 1) + m` excludes.
+//!   What is left visible is the total of the honest survivors alone. Asking for windows of *survivors* would not do: two walls of
+//!   `h` places, of corrupt clients and honest ones who were told to mask with one side only, would cut out the sum between
+//!   them, and half of `m` corrupt clients in each wall would be enough to open its members' seeds.
 //! - The beacon that places everyone may be re-drawn: who withholds its opening of the [coin](crate::coin), or whose
 //!   opening the server suppresses, is struck from the roster and counts among the `D` that may be lost, so there are at
 //!   most `D + 1` draws, each of places that nobody could foresee. What an adversary gains by choosing among them is at
