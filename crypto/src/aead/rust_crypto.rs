@@ -1,7 +1,7 @@
 //! The default backend: RustCrypto's ciphers, in Rust alone.
 
 use aes_gcm::Aes256Gcm;
-use aes_gcm::aead::{AeadInOut, KeyInit, consts, inout::InOutBuf};
+use aes_gcm::aead::{AeadInOut, KeyInit, consts};
 use chacha20poly1305::ChaCha20Poly1305;
 
 use super::{ChunkCipher, Suite, TAG};
@@ -19,11 +19,6 @@ impl<C: AeadInOut<NonceSize = consts::U12, TagSize = consts::U16> + Send + Sync>
         self.encrypt_inout_detached(nonce.into(), &[], text.into())
             .expect("a chunk is far below the cipher's limit")
             .into()
-    }
-
-    fn seal_into(&self, nonce: &[u8; 12], text: &[u8], sealed: &mut [u8]) -> [u8; TAG] {
-        let chunk = InOutBuf::new(text, sealed).expect("callers give equal lengths");
-        self.encrypt_inout_detached(nonce.into(), &[], chunk).expect("a chunk is far below the cipher's limit").into()
     }
 
     fn open(&self, nonce: &[u8; 12], text: &mut [u8], tag: &[u8; TAG]) -> Result<(), Error> {
