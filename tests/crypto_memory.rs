@@ -121,6 +121,8 @@ fn keys_leave_no_copy_behind_and_salts_survive_forks() {
         let mut data = opened.data;
         assert_eq!(data, derived.expose());
         data.fill(0);
+        bob.open_from(&PeerSet::default(), UnixTime(0), &sealed, b"")
+            .expect_err("opened, and the sender is not listed");
         let mut ring = Keyring::new();
         let purpose = Purpose::new("test").expect("a name");
         ring.generate(&purpose).expect("entropy");

@@ -11,8 +11,6 @@ use crate::wire::Bytes;
 
 const DOMAIN: &str = "veilsum.peer-set.v1";
 const MAGIC: &[u8; 8] = b"VEIL\x01\x06\x00\x00";
-/// Bytes of the least member: a peer, two dates, no role.
-const LEAST_MEMBER: usize = PEER + 8 + 8 + 1;
 const SHORT: &str = "the list of peers ends too soon";
 
 /// What a peer may do: 1 to 32 of `a-z`, `0-9` and `-`. What a role means is the application's to say.
@@ -201,9 +199,6 @@ impl PeerSet {
         left.take(MAGIC.len())?;
         let number = left.u64()?;
         let count = left.u32()?;
-        if bytes.len() / LEAST_MEMBER < count as usize {
-            return Err(Error::malformed(SHORT));
-        }
         let mut members = BTreeMap::new();
         for _ in 0..count {
             let member = parse_member(&mut left)?;

@@ -488,6 +488,23 @@ mod tests {
         assert_eq!(opened(&message), Err(Error::Rejected), "but Alice did not sign it for Carol");
     }
 
+    /// One message has one form: its recipients ascend, each once. A public fact, so the refusal says so.
+    #[test]
+    fn recipients_out_of_order_or_twice_are_malformed() {
+        let [alice, bob, carol] = std::array::from_fn(|_| Identity::generate().expect("entropy"));
+        let listed = PeerSet::new([alice.peer().clone()]);
+        let both = Recipients::new([bob.peer(), carol.peer()]).expect("two");
+        let sealed = alice.seal_to(&both, b"data", b"").expect("sealed");
+        let (fixed, rest) = sealed.split_at(FIXED);
+        let (first, rest) = rest.split_at(stanza(Kem::XWing));
+        let (second, body) = rest.split_at(stanza(Kem::XWing));
+        for stanzas in [[second, first], [first, first], [second, second]] {
+            let message = [fixed, stanzas[0], stanzas[1], body].concat();
+            let refused = bob.open_from(&listed, NOW, &message, b"").expect_err("not what was sealed");
+            assert!(matches!(refused, Error::Malformed { .. }), "{refused}");
+        }
+    }
+
     /// An X25519 share of zero would let anyone compute that half of the agreement; it is refused.
     #[test]
     fn low_order_shares_are_refused() {

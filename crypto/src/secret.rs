@@ -95,4 +95,29 @@ mod tests {
         assert_eq!(secret, Secret::copied_from(b"abcd"));
         assert_ne!(secret, Secret::copied_from(b"abce"));
     }
+
+    /// A frame of 32 KiB full of marks is still there after its function returned, and gone once the stack is scrubbed.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn scrubbing_reaches_what_a_deep_call_left() {
+        use std::io::{Read, Seek, SeekFrom};
+        const MARK: u8 = 0xA7;
+
+        #[inline(never)]
+        fn leave_marks() -> u64 {
+            let mut frame = [MARK; 32 * 1024];
+            std::hint::black_box(&mut frame).as_ptr() as u64
+        }
+        let mut found = vec![0; 32 * 1024];
+        let mut memory = std::fs::File::open("/proc/self/mem").expect("Linux");
+        let mut marks_at = |place| {
+            memory.seek(SeekFrom::Start(place)).and_then(|_| memory.read_exact(&mut found)).expect("our own stack");
+            found.iter().filter(|byte| **byte == MARK).count()
+        };
+        let place = leave_marks();
+        assert!(marks_at(place) > 24 * 1024, "what a call leaves is found");
+        let place = leave_marks();
+        scrub_stack();
+        assert!(marks_at(place) < 1024, "and overwritten");
+    }
 }
