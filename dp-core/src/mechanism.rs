@@ -42,7 +42,7 @@
 //! Noise for a whole batch is drawn before data are touched, but drawing retries: who can time a single release learns
 //! something about the noise. Observers of wall time are outside the claim.
 
-mod accuracy;
+pub(crate) mod accuracy;
 mod additive;
 mod exponential;
 mod gaussian;

@@ -9,7 +9,7 @@
 //! use veilsum_dp_core::ledger::{Budget, MemoryLedger, Policy};
 //! use veilsum_dp_core::privacy::Epsilon;
 //! use veilsum_dp_core::sensitivity::Neighbors;
-//! use veilsum_dp_core::table::{Aggregate, Batch, Column, Groups, Limits, Measure, Plan, Range, Spec, Unit, Value, Values};
+//! use veilsum_dp_core::table::{Aggregate, Batch, Column, Groups, Limits, Measure, Noise, Plan, Range, Spec, Unit, Value, Values};
 //!
 //! let plan = Plan::new(Spec {
 //!     unit: Unit::Column("person".into()),
@@ -17,6 +17,7 @@
 //!     limits: Limits::new(2, None, None)?, // at most two rows of a person count
 //!     groups: Groups::Whole,
 //!     measures: vec![Measure { name: "visits".into(), aggregate: Aggregate::Rows, epsilon: Epsilon::from_decimal(0.5)? }],
+//!     noise: Noise::Laplace,
 //!     seed: [7; 16],
 //! })?;
 //! let people = Column::new(Values::Signed(vec![1, 1, 1, 2].into()));
@@ -47,6 +48,7 @@ mod key;
 mod keys;
 mod lattice;
 mod limits;
+mod noise;
 mod partial;
 mod plan;
 mod provenance;
@@ -58,6 +60,7 @@ mod session;
 pub use column::{Batch, Column, Holds, Validity, Values};
 pub use key::Key;
 pub use limits::Limits;
+pub use noise::{Noise, split_gaussian};
 pub use partial::{Partial, Range};
 pub use plan::{Aggregate, Groups, Measure, Plan, Spec, Unit, split};
 pub use reading::Builder;

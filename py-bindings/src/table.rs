@@ -9,12 +9,16 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyString, PyTuple};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use veilsum_dp_core::domain::Bounds;
+use veilsum_dp_core::ledger::Ledger as _;
 use veilsum_dp_core::mechanism::noiseless::is_noiseless;
 use veilsum_dp_core::privacy::{Delta, Epsilon, Positive, Rational};
-use veilsum_dp_core::table::{self, Aggregate, Batch, Builder, Groups, Key, Limits, Measure, Range, Spec, Unit, Value};
+use veilsum_dp_core::table::{
+    self, Aggregate, Batch, Builder, Groups, Key, Limits, Measure, Noise, Range, Spec, Unit, Value,
+};
 use veilsum_dp_core::{Error, sensitivity::Neighbors};
 
 use crate::event::Event;
+use crate::ledger::Ledger;
 use crate::{error, number};
 
 pub(crate) use columns::{Column, Table};
@@ -89,9 +93,10 @@ fn delta(value: &Bound<'_, PyAny>) -> PyResult<Delta> {
 impl Plan {
     /// ``unit``: a column or None; ``limits``: (rows, groups or None, rows a group or None) or None for rows; ``by``:
     /// columns or None; ``keys``: tuples or None; ``measures``: dictionaries, see ``_table.py``. Measures without an
-    /// epsilon share what is left of the total by weight, and so does the choice of unknown keys.
+    /// epsilon share what is left of the total by weight, and so does the choice of unknown keys. ``noise``: "laplace", or
+    /// "gaussian", where all have weights and ``delta`` is for everything, half of it for the choice of unknown keys.
     #[new]
-    #[pyo3(signature = (*, unit, neighbors, limits, by, keys, measures, epsilon, delta, selection, seed))]
+    #[pyo3(signature = (*, unit, neighbors, limits, by, keys, measures, epsilon, delta, selection, noise, seed))]
     #[expect(clippy::too_many_arguments, reason = "one call from _table.py, all by name")]
     fn new(
         unit: Option<String>,
@@ -103,6 +108,7 @@ impl Plan {
         epsilon: &Bound<'_, PyAny>,
         delta: &Bound<'_, PyAny>,
         selection: Option<&Bound<'_, PyAny>>,
+        noise: &str,
         seed: [u8; 16],
     ) -> PyResult<Self> {
         let neighbors: Neighbors = neighbors.parse().map_err(error::core)?;
@@ -115,7 +121,29 @@ impl Plan {
         if private {
             wants.push(Want::of_selection(selection)?);
         }
-        let mut shares = allot(self::epsilon(epsilon)?, &wants)?;
+        let (epsilon, delta) = (self::epsilon(epsilon)?, self::delta(delta)?);
+        let (noise, delta) = match noise {
+            "laplace" => (Noise::Laplace, delta),
+            "gaussian" => {
+                let half = Delta::new(delta.rational().halved()).map_err(error::core)?;
+                let (ours, theirs) = if private { (half.clone(), half) } else { (delta.clone(), delta) };
+                (Noise::Gaussian { epsilon: epsilon.clone(), delta: ours }, theirs)
+            }
+            other => {
+                let shown: String = other.chars().take(64).collect();
+                return Err(error::core(Error::OutOfRange {
+                    what: "noise",
+                    value: format!("{shown:?}"),
+                    bound: "\"laplace\" or \"gaussian\"",
+                }));
+            }
+        };
+        let mut shares = match &noise {
+            Noise::Laplace => allot(epsilon, &wants)?,
+            Noise::Gaussian { epsilon, delta } => {
+                table::split_gaussian(epsilon, delta, &weights(wants)?).map_err(error::core)?
+            }
+        };
         let groups = match (by, keys) {
             (None, _) => Groups::Whole,
             (Some(by), Some(keys)) => {
@@ -124,13 +152,13 @@ impl Plan {
             }
             (Some(by), None) => {
                 let epsilon = shares.pop().ok_or_else(nothing)?;
-                Groups::Private { by, epsilon, delta: self::delta(delta)? }
+                Groups::Private { by, epsilon, delta }
             }
         };
         let measures = measures.iter().zip(shares).map(|(m, epsilon)| measure(m, epsilon)).collect::<PyResult<_>>()?;
         let unit = unit.map_or(Unit::Row, Unit::Column);
         let seed = if is_noiseless() { [0; 16] } else { seed };
-        let spec = Spec { unit, neighbors, limits, groups, measures, seed };
+        let spec = Spec { unit, neighbors, limits, groups, measures, noise, seed };
         table::Plan::new(spec).map(|plan| Self(Arc::new(plan))).map_err(error::core)
     }
 
@@ -155,6 +183,11 @@ impl Plan {
         Event(self.0.event())
     }
 
+    /// What this ledger is charged for a release.
+    fn event_for(&self, ledger: &Ledger) -> Event {
+        Event(self.0.event_under(&ledger.0.policy().budget))
+    }
+
     /// What a ledger notes about a release: public parameters, and who stated them.
     #[getter]
     fn provenance(&self) -> BTreeMap<String, String> {
@@ -166,8 +199,9 @@ impl Plan {
         Ok((number::fraction(py, &epsilon)?, number::fraction(py, &delta)?))
     }
 
-    fn measure_cost<'py>(&self, py: Python<'py>, measure: usize) -> PyResult<Bound<'py, PyAny>> {
-        number::fraction(py, self.0.spec().measures.get(measure).ok_or_else(nothing)?.epsilon.rational())
+    fn measure_cost<'py>(&self, py: Python<'py>, measure: usize) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+        let (epsilon, delta) = self.0.measure_cost(measure).ok_or_else(nothing)?;
+        Ok((number::fraction(py, &epsilon)?, number::fraction(py, &delta)?))
     }
 
     fn scale(&self, measure: usize) -> PyResult<f64> {
@@ -291,6 +325,21 @@ impl Want {
     fn of_selection(fixed: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
         fixed.map_or_else(|| Ok(Self::Weight(Positive::one())), |fixed| epsilon(fixed).map(Self::Fixed))
     }
+}
+
+/// Weights alone: what an aggregate's epsilon would be where concentrated privacy adds up is not what anyone expects.
+fn weights(wants: Vec<Want>) -> PyResult<Vec<Positive>> {
+    let weight = |want| {
+        match want {
+        Want::Weight(weight) => Ok(weight),
+        Want::Fixed(_) => Err(error::exception(
+            "ArgumentError",
+            "with Gaussian noise the parts of a plan share its epsilon and delta as a whole: give them weight=, not epsilon"
+                .into(),
+        )),
+    }
+    };
+    wants.into_iter().map(weight).collect()
 }
 
 fn allot(total: Epsilon, wants: &[Want]) -> PyResult<Vec<Epsilon>> {

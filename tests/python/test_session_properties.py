@@ -214,23 +214,26 @@ def test_bounds_that_are_none(bounds):
 # ---- intervals -----------------------------------------------------------------------------------
 
 
-def test_intervals_cover_the_value_without_noise():
-    """Misses of a 90 % interval are at most Binomial(n, 0.1); each of 13 counts of them passes 99.99999999 % of the time at
-    least, so a right library fails with probability below 2e-9 / 2 a run. Counts and sums have exact intervals, up to the
+@pytest.mark.parametrize("noise", ["laplace", "gaussian"])
+def test_intervals_cover_the_value_without_noise(noise):
+    """Misses of a 90 % interval are at most Binomial(n, 0.1); each of 13 counts of them passes 99.999999998 % of the time at
+    least, so a right library fails with probability below 1e-9 in both runs. Counts and sums have exact intervals, up to the
     width of a step: theirs must miss often enough, too."""
     n, rng = (20_000 if DEEP else 1000), np.random.default_rng()
-    confidence, alarm = 0.9, 5e-11
+    confidence, alarm = 0.9, 1e-11
     people = 300
     source = {"p": np.arange(people), "x": rng.normal(4, 2, people), "k": rng.choice(["a", "b", "c"], people, p=[0.7, 0.29, 0.01])}
+    epsilon, weight = ("weight" if noise == "gaussian" else "epsilon"), 0.5
     plan = vs.dp.Plan(
         {
-            "count": vs.dp.Count(epsilon=0.05),
-            "sum": vs.dp.Sum(column="x", bounds=(0, 10), epsilon=0.5),
-            "mean": vs.dp.Mean(column="x", bounds=(0, 10), epsilon=0.5),
-            "variance": vs.dp.Variance(column="x", bounds=(0, 10), epsilon=0.5),
-            "median": vs.dp.Quantile(column="x", bounds=(0, 10), q=[0.5], confidence=confidence, epsilon=0.5),
+            "count": vs.dp.Count(**{epsilon: weight / 10}),
+            "sum": vs.dp.Sum(column="x", bounds=(0, 10), **{epsilon: weight}),
+            "mean": vs.dp.Mean(column="x", bounds=(0, 10), **{epsilon: weight}),
+            "variance": vs.dp.Variance(column="x", bounds=(0, 10), **{epsilon: weight}),
+            "median": vs.dp.Quantile(column="x", bounds=(0, 10), q=[0.5], confidence=confidence, **{epsilon: weight}),
         },
-        unit="p", neighbors="add-remove", epsilon=3, max_contributions=1, by="k", keys=["a", "b", "c"],
+        unit="p", neighbors="add-remove", epsilon=3, delta=1e-6 if noise == "gaussian" else 0, max_contributions=1, noise=noise,
+        by="k", keys=["a", "b", "c"],
     )
     partial = plan.partial(source)
     with noiseless():

@@ -272,6 +272,105 @@ def test_a_ledger_is_charged_before_an_answer_and_can_refuse():
     assert s.spent.epsilon == 1
 
 
+# ---- Gaussian noise -------------------------------------------------------------------------------
+
+GROUPED = {"unit": "person", "neighbors": "add-remove", "max_contributions": 9, "max_per_group": 1, "by": "site"}
+
+
+def gaussian(aggregates=None, **changes):
+    arguments = {**GROUPED, "keys": list("abc"), "epsilon": 1, "delta": 1e-6, "noise": "gaussian"} | changes
+    return vs.dp.Plan(aggregates or {"n": vs.dp.Count(), "sum": vs.dp.Sum(column="visits", bounds=(0, 10))}, **arguments)
+
+
+def test_gaussian_noise_is_charged_in_l2():
+    """Nine rows in nine groups: 3 in L2, and two counts whose rhos are within what (1, 1e-6) allows."""
+    plan = gaussian()
+    assert plan.cost() == vs.dp.Amount(Fraction(1), Fraction(1, 10**6))
+    event = plan.event.to_dict()
+    assert [e["kind"] for e, _ in event["events"]] == ["discrete_gaussian_vector"] * 2
+    assert event["events"][0][0]["squared_l2"] == 9
+    forecast = plan.forecast()
+    sigma = forecast["n"]["scale"]
+    assert forecast["n"]["error"] == pytest.approx(1.96 * sigma, abs=1) and forecast["sum"]["scale"] == pytest.approx(10 * sigma)
+    accountant = vs.accounting.ZcdpAccountant(neighbors="add-remove")
+    accountant.compose(plan.event)
+    assert 0.999 < accountant.epsilon(1e-6).hi < 1.0001
+    laplace = gaussian(noise="laplace", delta=0, epsilon=1)
+    assert forecast["n"]["error"] < 0.75 * laplace.forecast()["n"]["error"]
+
+
+def test_gaussian_plans_travel_and_release():
+    plan = gaussian(weights := {"n": vs.dp.Count(weight=1), "mean": vs.dp.Mean(column="visits", bounds=(0, 10), weight=3)})
+    again = vs.dp.Plan.from_json(plan.to_json())
+    assert again == plan and again.event == plan.event and again.cost() == plan.cost() and len(weights) == 2
+    parts = [again.partial(PEOPLE, part=(i, 2)) for i in range(2)]
+    release = plan.release(vs.dp.merge(*parts), None)
+    assert release["n"].scale == pytest.approx(release["mean"].scale * 3 / 10, rel=1e-6)
+    assert release["n"].to_dict()["noise"] == "gaussian"
+    assert all(0 < release[name].cost.epsilon < 1 for name in release)
+    with noiseless():
+        exact = plan.release(plan.partial(PEOPLE), None)
+    assert exact["n"].value == {"a": 2, "b": 2, "c": 1}
+    forged = plan.to_json().replace('"delta":"1/1000000"', '"delta":"1/1000000000"')
+    assert forged != plan.to_json()
+    with pytest.raises(vs.VeilsumError, match="together"):
+        vs.dp.Plan.from_json(forged)
+
+
+def test_gaussian_answers_in_a_session(tmp_path):
+    s = session(epsilon=2, delta=1e-5)
+    answers = [
+        s.count(epsilon=0.25, delta=1e-6, noise="gaussian"),
+        s.count_units(epsilon=0.25, delta=1e-6, noise="gaussian"),
+        s.sum("visits", bounds=(0, 10), epsilon=0.25, delta=1e-6, noise="gaussian"),
+        s.mean("visits", bounds=(0, 10), epsilon=0.25, delta=1e-6, noise="gaussian"),
+        s.variance("visits", bounds=(0, 10), epsilon=0.25, delta=1e-6, noise="gaussian"),
+        s.histogram("site", keys=["a"], epsilon=0.25, delta=1e-6, noise="gaussian"),
+        s.histogram("site", epsilon=0.25, delta=1e-6, noise="gaussian"),
+    ]
+    assert s.spent == vs.dp.Amount(Fraction(7, 4), Fraction(7, 10**6))
+    assert all(answer.cost == vs.dp.Amount(Fraction(1, 4), Fraction(1, 10**6)) for answer in answers)
+    for wrong in ({"noise": "gaussian"}, {"delta": 1e-6}, {"noise": "normal"}, {"noise": "gaussian", "delta": -1e-6}):
+        with pytest.raises(vs.VeilsumError, match="noise|delta"):
+            s.count(epsilon=0.1, **wrong)
+
+
+@pytest.mark.parametrize("rule", ["pure", "basic", "zcdp"])
+def test_ledgers_are_charged_for_gaussian_noise_by_their_rule(tmp_path, rule):
+    delta = 0 if rule == "pure" else 1e-5
+    ledger = vs.accounting.Ledger.open(tmp_path / "ledger", epsilon=2, delta=delta, filter=rule)
+    plans = [gaussian() for _ in range(2)] + [gaussian(keys=None)]
+    if rule == "pure":
+        with pytest.raises(vs.VeilsumError, match="no pure epsilon"):
+            plans[0].release(plans[0].partial(PEOPLE), ledger)
+        return
+    for plan in plans[:2]:
+        plan.release(plan.partial(PEOPLE), ledger)
+    entry = ledger.history()[0]
+    assert "gaussian" in entry.provenance["noise"].lower()
+    if rule == "basic":
+        assert entry.event == vs.accounting.approximate(1, 1e-6) and ledger.spent.epsilon == 2
+        with pytest.raises(vs.accounting.BudgetExceeded):
+            plans[2].release(plans[2].partial(PEOPLE), ledger)
+    else:
+        assert entry.event == plans[0].event and ledger.spent.epsilon < 1.6
+        plans[2].release(plans[2].partial(PEOPLE), ledger)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"delta": 0},
+        {"noise": "normal"},
+        {"aggregates": {"n": vs.dp.Count(epsilon=0.1)}},
+        {"keys": None, "selection_epsilon": 0.1},
+    ],
+)
+def test_gaussian_plans_that_are_none(changes):
+    with pytest.raises(vs.VeilsumError):
+        gaussian(**changes)
+
+
 def test_sessions_are_neither_copied_nor_pickled():
     import copy
     import pickle

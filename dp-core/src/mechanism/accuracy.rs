@@ -43,7 +43,7 @@ pub(super) fn discrete_laplace(tail: f64, scale: f64) -> f64 {
 }
 
 /// The t with P(|X| > t) = tail.
-pub(super) fn gaussian(tail: f64, sigma: f64) -> f64 {
+pub(crate) fn gaussian(tail: f64, sigma: f64) -> f64 {
     up(sigma * std::f64::consts::SQRT_2 * inverse_erfc(tail))
 }
 

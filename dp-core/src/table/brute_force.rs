@@ -1,9 +1,11 @@
 //! Every claim about sensitivity against every neighbour of small random tables, in the integers that noise is added to.
 
+use super::noise::Law;
 use super::partial::GroupState;
 use super::plan::{Map, Part};
 use super::quantile::{Ranks, Target};
 use super::*;
+use crate::accounting::Event;
 use crate::domain::Bounds;
 use crate::privacy::{Delta, Epsilon, Positive, Rational};
 use crate::sensitivity::Neighbors;
@@ -16,7 +18,7 @@ fn epsilon() -> Epsilon {
     Epsilon::from_decimal(0.7).expect("valid")
 }
 
-fn plan(unit: Unit, neighbors: Neighbors, limits: Limits, groups: Groups, bounds: (f64, f64)) -> Plan {
+fn plan(unit: Unit, neighbors: Neighbors, limits: Limits, groups: Groups, bounds: (f64, f64), noise: Noise) -> Plan {
     let bounds = Bounds::new(bounds.0, bounds.1).expect("valid");
     let column = || "x".to_owned();
     // Sixteen candidates, so that all of them can be looked at.
@@ -34,7 +36,7 @@ fn plan(unit: Unit, neighbors: Neighbors, limits: Limits, groups: Groups, bounds
     aggregates.retain(|a| !matches!(a, Aggregate::Variance { bounds, .. } if bounds.upper() - bounds.lower() > 1e140));
     let measure = |aggregate: Aggregate| Measure { name: aggregate.kind().into(), aggregate, epsilon: epsilon() };
     let measures = aggregates.into_iter().map(measure).collect();
-    Plan::new(Spec { unit, neighbors, limits, groups, measures, seed: [3; 16] }).expect("a valid plan")
+    Plan::new(Spec { unit, neighbors, limits, groups, measures, noise, seed: [3; 16] }).expect("a valid plan")
 }
 
 fn partial(plan: &Plan, rows: &[Row], range: Range) -> Partial {
@@ -72,19 +74,42 @@ fn paired<'a>(plan: &Plan, a: &'a [GroupState], b: &'a [GroupState]) -> Vec<(Gro
         .collect()
 }
 
-/// Observed L1 change of one measure's integers over all groups.
-fn change(part: &Part, pairs: &[(GroupState, GroupState)]) -> u128 {
+/// Gaussian noise for a plan, with room for all of its parts.
+fn gaussian() -> Noise {
+    Noise::Gaussian {
+        epsilon: Epsilon::from_decimal(50.0).expect("valid"),
+        delta: Delta::from_decimal(1e-6).expect("valid"),
+    }
+}
+
+fn noise() -> impl Strategy<Value = Noise> {
+    prop::sample::select(vec![Noise::Laplace, gaussian()])
+}
+
+/// Observed changes of one measure's integers over all groups, coordinate by coordinate.
+fn changes(part: &Part, pairs: &[(GroupState, GroupState)]) -> Vec<u128> {
     let width = part.map.slots();
     let slots = |group: &GroupState| group.slots[part.slot..][..width].to_vec();
-    pairs.iter().flat_map(|(a, b)| slots(a).into_iter().zip(slots(b))).map(|(x, y)| x.abs_diff(y)).sum()
+    pairs.iter().flat_map(|(a, b)| slots(a).into_iter().zip(slots(b))).map(|(x, y)| x.abs_diff(y)).collect()
+}
+
+/// What is observed, and what the event of the noise claims of it: in L1, or squared in L2.
+fn observed_and_claimed(part: &Part, law: &Law, pairs: &[(GroupState, GroupState)]) -> (u128, u128) {
+    let changes = changes(part, pairs);
+    match law.event() {
+        Event::DiscreteLaplace { sensitivity, .. } | Event::DiscreteGaussian { sensitivity, .. } => {
+            (changes.iter().sum(), sensitivity.into())
+        }
+        Event::DiscreteGaussianVector { squared_l2, .. } => (changes.iter().map(|x| x * x).sum(), squared_l2.into()),
+        other => panic!("{other} is not the event of such noise"),
+    }
 }
 
 fn check_neighbours(plan: &Plan, before: &[Row], after: &[Row]) {
     let pairs = paired(plan, &states(plan, before), &states(plan, after));
     for (part, measure) in plan.layout().parts.iter().zip(&plan.spec().measures) {
-        if let Some(noise) = &part.noise {
-            let claimed = noise.sensitivity().bound().rational().nearest() as u128;
-            let observed = change(part, &pairs);
+        if let Some(law) = &part.noise {
+            let (observed, claimed) = observed_and_claimed(part, law, &pairs);
             assert!(observed <= claimed, "{}: {observed} > {claimed}\n{before:?}\n{after:?}", measure.name);
         }
         if let (Map::Cells(lattice), Aggregate::Quantiles { at, .. }) = (&part.map, &measure.aggregate) {
@@ -164,12 +189,13 @@ proptest! {
         others in prop::collection::vec((key(), value()), 0..7),
         bounds in bounds(),
         groups in groups(),
+        noise in noise(),
         m in 1_u32..5, g in 1_u32..4, r in 1_u32..4,
     ) {
         let limits = Limits::new(m, Some(g), Some(r)).expect("valid");
         let unit = || Unit::Column("person".into());
-        let remove = plan(unit(), Neighbors::AddRemove, limits, groups.clone(), bounds);
-        let replace = plan(unit(), Neighbors::ReplaceOne, limits, groups, bounds);
+        let remove = plan(unit(), Neighbors::AddRemove, limits, groups.clone(), bounds, noise.clone());
+        let replace = plan(unit(), Neighbors::ReplaceOne, limits, groups, bounds, noise);
         for person in 0..4 {
             let without: Vec<Row> = table.iter().copied().filter(|row| row.0 != Some(person)).collect();
             check_neighbours(&remove, &table, &without);
@@ -183,10 +209,10 @@ proptest! {
     /// Rows as people: drop each, and replace each.
     #[test]
     fn no_row_moves_a_result_by_more_than_claimed(
-        table in rows(0..4), other in (key(), value()), bounds in bounds(), groups in groups(),
+        table in rows(0..4), other in (key(), value()), bounds in bounds(), groups in groups(), noise in noise(),
     ) {
-        let remove = plan(Unit::Row, Neighbors::AddRemove, Limits::one_row(), groups.clone(), bounds);
-        let replace = plan(Unit::Row, Neighbors::ReplaceOne, Limits::one_row(), groups, bounds);
+        let remove = plan(Unit::Row, Neighbors::AddRemove, Limits::one_row(), groups.clone(), bounds, noise.clone());
+        let replace = plan(Unit::Row, Neighbors::ReplaceOne, Limits::one_row(), groups, bounds, noise);
         for i in 0..table.len() {
             let mut without = table.clone();
             without.remove(i);
@@ -207,7 +233,7 @@ proptest! {
             true => (Unit::Row, Limits::one_row()),
             false => (Unit::Column("person".into()), Limits::new(m, None, None).expect("valid")),
         };
-        let plan = plan(unit, Neighbors::AddRemove, limits, groups, (0.0, 10.0));
+        let plan = plan(unit, Neighbors::AddRemove, limits, groups, (0.0, 10.0), Noise::Laplace);
         let whole = partial(&plan, &table, Range::whole()).to_bytes();
         prop_assert_eq!(&partial(&plan, &shuffled, Range::whole()).to_bytes(), &whole);
         let mut parts = (0..count).map(|i| partial(&plan, &shuffled, Range::part(i, count).expect("in range")));
@@ -222,21 +248,52 @@ proptest! {
 #[test]
 fn claims_are_reached() {
     let limits = Limits::new(3, None, Some(1)).expect("valid");
-    let keys = Groups::Public { by: vec!["key".into()], keys: [0, 1, 2].map(|k| vec![Key::Int(k)]).to_vec() };
-    let plan = plan(Unit::Column("person".into()), Neighbors::AddRemove, limits, keys, (0.0, 10.0));
-    let person: Vec<Row> = (0..8).map(|i| (Some(1), Some(i % 3), 10.0)).collect();
-    let pairs = paired(&plan, &states(&plan, &person), &states(&plan, &[]));
-    for part in plan.layout().parts.iter().filter(|part| part.noise.is_some()) {
-        let claimed = part.noise.as_ref().map(|noise| noise.sensitivity().bound().rational().nearest() as u128);
-        assert_eq!(Some(change(part, &pairs)), claimed);
+    let keys = Groups::Public { by: vec!["key".into()], keys: (0..6).map(|k| vec![Key::Int(k)]).collect() };
+    let person = |keys: [i64; 3], x: f64| -> Vec<Row> { (0..9).map(|i| (Some(1), Some(keys[i % 3]), x)).collect() };
+    for noise in [Noise::Laplace, gaussian()] {
+        for (bounds, neighbors, after) in [
+            ((0.0, 10.0), Neighbors::AddRemove, vec![]),
+            ((0.0, 10.0), Neighbors::ReplaceOne, person([3, 4, 5], 10.0)),
+            ((-10.0, 10.0), Neighbors::ReplaceOne, person([0, 1, 2], -10.0)),
+        ] {
+            let plan = plan(Unit::Column("person".into()), neighbors, limits, keys.clone(), bounds, noise.clone());
+            let (before, after) = (states(&plan, &person([0, 1, 2], 10.0)), states(&plan, &after));
+            let pairs = paired(&plan, &before, &after);
+            for (part, measure) in plan.layout().parts.iter().zip(&plan.spec().measures) {
+                // People and rows cannot move by as much if both persons are in the same groups.
+                let all = bounds.0 == 0.0;
+                if let Some(law) = part.noise.as_ref().filter(|_| all || matches!(part.map, Map::Sum(_) | Map::Mean(_)))
+                {
+                    let (observed, claimed) = observed_and_claimed(part, law, &pairs);
+                    // A square is held as that of a float.
+                    let slack = claimed >> 50;
+                    assert!(observed + slack >= claimed, "{}: {observed} of {claimed}, {noise:?}", measure.name);
+                }
+            }
+        }
     }
+}
+
+/// A person with several rows in a group: packed as tightly as the limits allow, no further.
+#[test]
+fn packed_rows_reach_the_square_that_is_claimed() {
+    let limits = Limits::new(5, Some(4), Some(3)).expect("valid");
+    let keys = Groups::Public { by: vec!["key".into()], keys: (0..4).map(|k| vec![Key::Int(k)]).collect() };
+    let plan = plan(Unit::Column("person".into()), Neighbors::AddRemove, limits, keys, (0.0, 10.0), gaussian());
+    let rows: Vec<Row> = [0, 0, 0, 1, 1].map(|key| (Some(1), Some(key), 10.0)).to_vec();
+    let pairs = paired(&plan, &states(&plan, &rows), &states(&plan, &[]));
+    let part = &plan.layout().parts[0];
+    let law = part.noise.as_ref().expect("counts have noise");
+    assert_eq!(observed_and_claimed(part, law, &pairs), (9 + 4, 13));
+    assert!(law.scale() >= 13_f64.sqrt() / 0.7 && law.scale() < 13_f64.sqrt() / 0.7 * (1.0 + 1e-14));
 }
 
 /// One person with 10^4 rows is at most m rows, whatever they hold, and everyone has the same chance to be chosen.
 #[test]
 fn the_choice_of_rows_is_uniform() {
     let limits = Limits::new(1, None, None).expect("valid");
-    let plan = plan(Unit::Column("person".into()), Neighbors::AddRemove, limits, Groups::Whole, (0.0, 1.0));
+    let plan =
+        plan(Unit::Column("person".into()), Neighbors::AddRemove, limits, Groups::Whole, (0.0, 1.0), Noise::Laplace);
     // 4000 people with nine rows of 0 and one of 1: Binomial(4000, 1/10) ones, within 8 standard deviations.
     let rows: Vec<Row> = (0..40_000).map(|i| (Some(i / 10), None, if i % 10 == 0 { 1.0 } else { 0.0 })).collect();
     let state = states(&plan, &rows);

@@ -16,21 +16,22 @@ pub(super) fn variance(parts: &[i128]) -> f64 {
     (square - mean * mean).clamp(0.0, 0.25)
 }
 
-/// Shares p = b / (a + b) that are compatible with noisy b and a, each with independent discrete Laplace noise of
-/// `scale` (Fieller's argument with the exact law): the true one satisfies b - p (a + b) = (1 - p) Z_b - p Z_a, and the
-/// quantile c(p) of that is known for every p.
+/// Shares p = b / (a + b) that are compatible with noisy b and a, each with independent discrete noise (Fieller's
+/// argument with the exact law): the true one satisfies b - p (a + b) = (1 - p) Z_b - p Z_a, and the quantile c(p) of that
+/// is known for every p.
 ///
 /// c(p) falls towards p = 1/2 (Proschan 1965: averages of symmetric log-concave variables concentrate as the weights
 /// even out), so on an interval it is largest at the end farther from 1/2. Starting from [0, 1], each step keeps all
 /// compatible shares; it stops when it gains nothing.
-pub(super) fn share_interval(parts: &[i128], scale: f64, confidence: f64) -> (f64, f64) {
+pub(super) fn share_interval(parts: &[i128], quantile: impl Fn(f64) -> f64) -> (f64, f64) {
     let (b, whole) = (parts[0] as f64, (parts[0] + parts[1]) as f64);
     let (mut low, mut high) = (0.0_f64, 1.0_f64);
     for _ in 0..64 {
         let p = if 0.5 - low > high - 0.5 { low } else { high };
-        // Discrete and continuous Laplace variables can be drawn within one step of each other; the second step and the
-        // factor are for the rounding of these few operations.
-        let most = (two_sided_quantile((1.0 - p) * scale, p * scale, 1.0 - confidence) + 2.0) * (1.0 + 1e-9);
+        // Discrete and continuous variables can be drawn within one step of each other (Gaussian ones but for a part in
+        // 24 sigma^2 of the time, which the next step covers); the second step and the factor are for the rounding of these
+        // few operations.
+        let most = (quantile(p) + 2.0) * (1.0 + 1e-9);
         let (from, to) = if whole > 0.0 {
             ((b - most) / whole, (b + most) / whole)
         } else if whole < 0.0 {
@@ -52,7 +53,7 @@ pub(super) fn share_interval(parts: &[i128], scale: f64, confidence: f64) -> (f6
 }
 
 /// The t with P(|X + Y| > t) = risk, for independent Laplace variables of scales s and r (one may be 0).
-fn two_sided_quantile(s: f64, r: f64, risk: f64) -> f64 {
+pub(super) fn two_laplace(s: f64, r: f64, risk: f64) -> f64 {
     let (large, small) = (s.max(r), s.min(r));
     // P(|X + Y| > t) = (s^2 e^(-t/s) - r^2 e^(-t/r)) / (s^2 - r^2), and e^(-t/s) (1 + t / 2s) where s = r.
     let tail = |t: f64| {
@@ -93,21 +94,21 @@ mod tests {
     #[test]
     fn the_quantile_of_a_sum_of_two_laplace_variables_inverts_its_tail() {
         // One variable alone: s ln(1 / risk).
-        assert!((two_sided_quantile(2.0, 0.0, 0.05) - 2.0 * 20f64.ln()).abs() < 1e-9);
+        assert!((two_laplace(2.0, 0.0, 0.05) - 2.0 * 20f64.ln()).abs() < 1e-9);
         // Equal scales: e^-t (1 + t / 2) = 0.05.
-        let t = two_sided_quantile(1.0, 1.0, 0.05);
+        let t = two_laplace(1.0, 1.0, 0.05);
         assert!(((-t).exp() * (1.0 + t / 2.0) - 0.05).abs() < 1e-9);
         // Nearly equal ones join up.
-        assert!((two_sided_quantile(1.0, 1.0 - 2e-6, 0.05) - t).abs() < 1e-4);
+        assert!((two_laplace(1.0, 1.0 - 2e-6, 0.05) - t).abs() < 1e-4);
         // The claim that the loop rests on: weights that are farther apart spread more.
-        let spread = |p: f64| two_sided_quantile(1.0 - p, p, 0.05);
+        let spread = |p: f64| two_laplace(1.0 - p, p, 0.05);
         assert!((0..50).all(|i| spread(f64::from(i) / 100.0) >= spread(f64::from(i + 1) / 100.0) - 1e-6));
     }
 
     #[test]
     fn degenerate_sums_give_the_whole_range() {
         for parts in [[0, 0], [-5, -7], [-1, 1], [3, -3]] {
-            let (low, high) = share_interval(&parts, 1e6, 0.95);
+            let (low, high) = share_interval(&parts, |p| two_laplace((1.0 - p) * 1e6, p * 1e6, 0.05));
             assert!((low, high) == (0.0, 1.0), "{parts:?}: {low} {high}");
         }
         assert_eq!(variance_interval(&[0, 0, 0], 5.0), (0.0, 0.25));

@@ -5,14 +5,18 @@
 //! integers are clamped *after* rounding: whatever rounding does, one row stays within the range that the sensitivity
 //! was derived from. Steps depend on the plan alone.
 
-use super::limits::Limits;
+use super::limits::{Change, Limits};
+use super::noise::Noise;
 use crate::Error;
 use crate::domain::Bounds;
 use crate::privacy::Epsilon;
 use crate::sensitivity::Neighbors;
 
-/// Largest L1 sensitivity in steps: room in `i64` for one row and in `i128` for 2^64 of them.
+/// Largest L1 sensitivity in steps: room in `i64` for one row and in `i128` for 2^64 of them. For Gaussian noise the square
+/// of the L2 sensitivity has the same bound, so that events can hold it.
 const MOST_STEPS: u128 = 1 << 62;
+/// Bits of the L2 sensitivity in steps.
+const L2_BITS: i32 = 29;
 
 /// `floor(log2(x))` of a positive normal float, exactly and on every machine alike.
 fn exponent(x: f64) -> i32 {
@@ -32,6 +36,11 @@ fn too_fine(epsilon: &Epsilon) -> Error {
     )
 }
 
+fn representable(change: Change, noise: &Noise) -> bool {
+    let size = if noise.is_laplace() { change.l1 } else { change.l1.max(change.squared_l2) };
+    (1..=MOST_STEPS).contains(&size)
+}
+
 /// A sum: whole multiples of a power of two, truncated towards zero so that no value grows.
 #[derive(Clone, Debug)]
 pub(super) struct SumLattice {
@@ -40,8 +49,8 @@ pub(super) struct SumLattice {
     lo: i64,
     hi: i64,
     missing: i64,
-    /// L1 sensitivity in steps.
-    pub(super) l1: u64,
+    /// Sensitivity in steps.
+    pub(super) change: Change,
 }
 
 impl SumLattice {
@@ -53,10 +62,10 @@ impl SumLattice {
         neighbors: Neighbors,
         grouped: bool,
         rows_are_public: bool,
+        noise: &Noise,
         epsilon: &Epsilon,
     ) -> Result<Self, Error> {
         let (lower, upper) = (bounds.lower(), bounds.upper());
-        let reach = limits.l1() as f64;
         let largest = lower.abs().max(upper.abs());
         let one_row = match neighbors {
             Neighbors::ReplaceOne if rows_are_public => upper - lower,
@@ -64,20 +73,27 @@ impl SumLattice {
             Neighbors::ReplaceOne => 2.0 * largest,
             _ => largest,
         };
-        let change = exponent(one_row * reach);
-        // About 2^48 steps to the scale of the noise, at least 2^16 to one row, and no more than integers hold.
-        let by_scale = change - exponent(epsilon.upper()) - 48;
-        let exponent = by_scale.min(exponent(one_row) - 16).max(change - 60).max(exponent(largest) - 61).max(-1000);
+        let wanted = match noise {
+            // About 2^48 steps to the scale of the noise, at least 2^16 to one row, and no more than integers hold.
+            Noise::Laplace => {
+                let change = exponent(one_row * limits.l1() as f64);
+                let by_scale = change - exponent(epsilon.upper()) - 48;
+                by_scale.min(exponent(one_row) - 16).max(change - 60)
+            }
+            Noise::Gaussian { .. } => exponent(one_row * (limits.l2_squared() as f64).sqrt()) - L2_BITS,
+        };
+        let exponent = wanted.max(exponent(largest) - 61).max(-1000);
         let steps = |x: f64| (x * power(-exponent)).trunc() as i64;
         let (lo, hi) = (steps(lower), steps(upper));
-        let (missing, l1) = if rows_are_public && neighbors == Neighbors::ReplaceOne {
-            (0.clamp(lo, hi), u128::from(hi.abs_diff(lo)) * u128::from(limits.l1()))
+        let (missing, change) = if rows_are_public && neighbors == Neighbors::ReplaceOne {
+            (0.clamp(lo, hi), Change::of_one(u128::from(hi.abs_diff(lo)) * u128::from(limits.l1())))
         } else {
-            (0, limits.l1_of_sum(neighbors, grouped, lo, hi))
+            (0, limits.change_of_sum(neighbors, grouped, lo, hi))
         };
-        match u64::try_from(l1) {
-            Ok(l1) if (1..=MOST_STEPS).contains(&u128::from(l1)) => Ok(Self { bounds, exponent, lo, hi, missing, l1 }),
-            _ => Err(too_fine(epsilon)),
+        if representable(change, noise) {
+            Ok(Self { bounds, exponent, lo, hi, missing, change })
+        } else {
+            Err(too_fine(epsilon))
         }
     }
 
@@ -103,18 +119,28 @@ impl SumLattice {
 pub(super) struct ShareLattice {
     bounds: Bounds,
     bits: i32,
-    /// L1 sensitivity in steps.
-    pub(super) l1: u64,
+    /// Sensitivity in steps.
+    pub(super) change: Change,
 }
 
 impl ShareLattice {
-    pub(super) fn new(bounds: Bounds, limits: &Limits, neighbors: Neighbors, epsilon: &Epsilon) -> Result<Self, Error> {
-        let reach = exponent(limits.l1() as f64);
-        let bits = (48 + exponent(epsilon.upper()) - reach).clamp(16, 50).min(59 - reach);
-        match u64::try_from(limits.l1_of_shares(neighbors, 1_i64 << bits)) {
-            Ok(l1) if u128::from(l1) <= MOST_STEPS => Ok(Self { bounds, bits, l1 }),
-            _ => Err(too_fine(epsilon)),
-        }
+    pub(super) fn new(
+        bounds: Bounds,
+        limits: &Limits,
+        neighbors: Neighbors,
+        noise: &Noise,
+        epsilon: &Epsilon,
+    ) -> Result<Self, Error> {
+        let bits = match noise {
+            Noise::Laplace => {
+                let reach = exponent(limits.l1() as f64);
+                (48 + exponent(epsilon.upper()) - reach).clamp(16, 50).min(59 - reach)
+            }
+            // At most 2^24 rows of a person leave five bits, of noise that is 2^24 rows wide.
+            Noise::Gaussian { .. } => L2_BITS - exponent((limits.l2_squared() as f64).sqrt()),
+        };
+        let change = limits.change_of_shares(neighbors, 1_i64 << bits);
+        if representable(change, noise) { Ok(Self { bounds, bits, change }) } else { Err(too_fine(epsilon)) }
     }
 
     fn place(&self, value: f64) -> i64 {
@@ -200,7 +226,6 @@ impl CellLattice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::privacy::Rational;
 
     fn epsilon(text: &str) -> Epsilon {
         Epsilon::new(text.parse().expect("a number")).expect("positive")
@@ -208,18 +233,19 @@ mod tests {
 
     fn sum(lower: f64, upper: f64, neighbors: Neighbors, eps: &str) -> SumLattice {
         let bounds = Bounds::new(lower, upper).expect("valid");
-        SumLattice::new(bounds, &Limits::one_row(), neighbors, false, true, &epsilon(eps)).expect("representable")
+        SumLattice::new(bounds, &Limits::one_row(), neighbors, false, true, &Noise::Laplace, &epsilon(eps))
+            .expect("representable")
     }
 
     #[test]
     fn narrow_bounds_far_from_zero_keep_their_sensitivity() {
         let far = (1_u64 << 50) as f64;
         let replace = sum(far, far + 1.0, Neighbors::ReplaceOne, "1");
-        assert_eq!(Rational::from(replace.l1).nearest() * replace.step(), 1.0);
+        assert_eq!(replace.change.l1 as f64 * replace.step(), 1.0);
         assert_eq!((replace.steps(1e300) - replace.steps(-1e300)) as f64 * replace.step(), 1.0);
         assert_eq!(replace.steps(f64::NAN), replace.steps(far), "missing is the bound nearest zero");
         let add = sum(far, far + 1.0, Neighbors::AddRemove, "1");
-        assert!(add.step() <= 4.0 && far + 1.0 - add.l1 as f64 * add.step() < add.step());
+        assert!(add.step() <= 4.0 && far + 1.0 - add.change.l1 as f64 * add.step() < add.step());
     }
 
     #[test]
@@ -229,7 +255,7 @@ mod tests {
                 let lattice = sum(lower, upper, Neighbors::AddRemove, eps);
                 for x in [lower, upper, -f64::MAX, f64::MAX, f64::NAN, f64::INFINITY, 0.2, -0.0, 5e-324] {
                     let steps = lattice.steps(x);
-                    assert!(steps.unsigned_abs() <= lattice.l1, "{lower} {upper} {eps} {x}");
+                    assert!(u128::from(steps.unsigned_abs()) <= lattice.change.l1, "{lower} {upper} {eps} {x}");
                     assert!((steps as f64 * lattice.step()).abs() <= lower.abs().max(upper.abs()));
                 }
                 let close = lattice.steps(upper) as f64 * lattice.step();
@@ -243,12 +269,13 @@ mod tests {
         for (lower, upper) in [(0.0, 1.0), (-3.0, 7.5), (1e15, 1e15 + 2.0), (-1e280, 1e280)] {
             let bounds = Bounds::new(lower, upper).expect("valid");
             let lattice =
-                ShareLattice::new(bounds, &Limits::one_row(), Neighbors::AddRemove, &epsilon("0.7")).expect("fits");
+                ShareLattice::new(bounds, &Limits::one_row(), Neighbors::AddRemove, &Noise::Laplace, &epsilon("0.7"))
+                    .expect("fits");
             for x in [lower, upper, 0.0, 0.3, -1e300, 1e300, 5.0] {
                 let (two, three) = (lattice.two(x).expect("present"), lattice.three(x).expect("present"));
                 assert!(two.iter().chain(&three).all(|part| *part >= 0));
-                assert_eq!(two.iter().sum::<i64>() as u64, lattice.l1);
-                assert_eq!(three.iter().sum::<i64>() as u64, lattice.l1);
+                assert_eq!(two.iter().sum::<i64>() as u128, lattice.change.l1);
+                assert_eq!(three.iter().sum::<i64>() as u128, lattice.change.l1);
             }
             assert_eq!(lattice.two(f64::NAN), None);
         }

@@ -18,6 +18,14 @@ pub struct Limits {
 
 const MOST: u32 = 1 << 24;
 
+/// How far neighbours can be apart in the vector of all groups' sums of whole numbers. A square beyond 128 bits is the
+/// largest number there is, which no noise takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) l1: u128,
+    pub(super) squared_l2: u128,
+}
+
 impl Limits {
     /// Each limit is 1 to 2^24.
     pub fn new(rows: u32, groups: Option<u32>, rows_per_group: Option<u32>) -> Result<Self, Error> {
@@ -82,29 +90,53 @@ impl Limits {
         }
     }
 
-    /// L1 sensitivity of the vector of all groups' sums when one row adds an integer in `[lo, hi]` to one coordinate,
-    /// or none if its value is missing.
+    /// The vector of all groups' sums when one row adds an integer in `[lo, hi]` to one coordinate, or none if its value
+    /// is missing.
     ///
     /// Replacing a person takes out one set of rows and puts in another, so with groups it can cost twice what adding
-    /// one does; in one sum the two overlap, and the change is the width of the set of possible sums.
+    /// one does in L1; in one sum the two overlap, and the change is the width of the set of possible sums. In L2, with n
+    /// rows of one and n' rows of the other in a group, and H = max(hi, 0), L = -min(lo, 0), a coordinate moves by at most
+    /// n H + n' L or n L + n' H, whose square is at most (n^2 + n'^2) (H^2 + L^2) (Cauchy and Schwarz).
     #[must_use]
-    pub(super) fn l1_of_sum(&self, neighbors: Neighbors, grouped: bool, lo: i64, hi: i64) -> u128 {
-        let rows = u128::from(self.l1());
+    pub(super) fn change_of_sum(&self, neighbors: Neighbors, grouped: bool, lo: i64, hi: i64) -> Change {
+        let (rows, packed) = (u128::from(self.l1()), u128::from(self.l2_squared()));
         let largest = u128::from(lo.unsigned_abs().max(hi.unsigned_abs()));
-        let width = hi.max(0).abs_diff(lo.min(0));
         match neighbors {
-            Neighbors::ReplaceOne if grouped => 2 * rows * largest,
-            Neighbors::ReplaceOne => rows * u128::from(width),
-            _ => rows * largest,
+            Neighbors::ReplaceOne if grouped => {
+                let (up, down) = (u128::from(hi.max(0).unsigned_abs()), u128::from(lo.min(0).unsigned_abs()));
+                let both = up.saturating_mul(up).saturating_add(down.saturating_mul(down));
+                Change { l1: 2 * rows * largest, squared_l2: both.saturating_mul(2 * packed) }
+            }
+            Neighbors::ReplaceOne => Change::of_one(rows * u128::from(hi.max(0).abs_diff(lo.min(0)))),
+            _ => Change { l1: rows * largest, squared_l2: largest.saturating_mul(largest).saturating_mul(packed) },
         }
     }
 
-    /// L1 sensitivity of the vector of all coordinates when one row adds non-negative integers that sum to `whole`,
-    /// all in one group, or nothing if its value is missing.
+    /// The vector of all coordinates when one row adds non-negative integers that sum to `whole`, all in one group, or
+    /// nothing if its value is missing.
+    ///
+    /// A group's part of the vector is at most its L1 length long, `whole` for each row; the two persons of a replacement
+    /// have no negative coordinates, so the square of their distance is at most the sum of both squares.
     #[must_use]
-    pub(super) fn l1_of_shares(&self, neighbors: Neighbors, whole: i64) -> u128 {
-        let added = u128::from(self.l1()) * u128::from(whole.unsigned_abs());
-        if neighbors == Neighbors::ReplaceOne { 2 * added } else { added }
+    pub(super) fn change_of_shares(&self, neighbors: Neighbors, whole: i64) -> Change {
+        let (one, twice) = (u128::from(whole.unsigned_abs()), if neighbors == Neighbors::ReplaceOne { 2 } else { 1 });
+        let packed = u128::from(self.l2_squared());
+        let squared_l2 = one.saturating_mul(one).saturating_mul(twice * packed);
+        Change { l1: twice * u128::from(self.l1()) * one, squared_l2 }
+    }
+
+    /// The vector of all groups' numbers of people.
+    #[must_use]
+    pub(super) fn change_of_people(&self, neighbors: Neighbors, grouped: bool) -> Change {
+        let groups = u128::from(self.groups) * if grouped && neighbors == Neighbors::ReplaceOne { 2 } else { 1 };
+        Change { l1: groups, squared_l2: groups }
+    }
+}
+
+impl Change {
+    /// One coordinate moves by so much.
+    pub(super) fn of_one(l1: u128) -> Self {
+        Self { l1, squared_l2: l1.saturating_mul(l1) }
     }
 }
 

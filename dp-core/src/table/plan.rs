@@ -4,15 +4,16 @@ use super::column::Batch;
 use super::key::Key;
 use super::keys::Selection;
 use super::lattice::{CellLattice, ShareLattice, SumLattice};
-use super::limits::Limits;
+use super::limits::{Change, Limits};
+use super::noise::{Law, Noise};
 use super::partial::{Partial, Range};
 use super::reading::Builder;
 use crate::Error;
 use crate::accounting::Event;
 use crate::domain::Bounds;
-use crate::mechanism::DiscreteLaplace;
+use crate::ledger::Budget;
 use crate::privacy::{Delta, Epsilon, Positive, Rational};
-use crate::sensitivity::{L1, Neighbors};
+use crate::sensitivity::Neighbors;
 use serde::{Deserialize, Serialize};
 
 /// Who a person is.
@@ -154,7 +155,7 @@ pub struct Measure {
     pub name: String,
     /// What is computed.
     pub aggregate: Aggregate,
-    /// What it may spend, over all groups together.
+    /// What it may spend, over all groups together: pure epsilon, or rho = epsilon^2 / 2 with [`Noise::Gaussian`].
     pub epsilon: Epsilon,
 }
 
@@ -172,6 +173,9 @@ pub struct Spec {
     pub groups: Groups,
     /// What is computed.
     pub measures: Vec<Measure>,
+    /// The noise of everything but quantiles.
+    #[serde(default, skip_serializing_if = "Noise::is_laplace")]
+    pub noise: Noise,
     /// Key of the hashes that choose which rows of a person count: any value that does not depend on the data.
     pub seed: [u8; 16],
 }
@@ -208,7 +212,7 @@ pub(super) struct Part {
     pub(super) column: usize,
     pub(super) map: Map,
     /// For everything but quantiles.
-    pub(super) noise: Option<DiscreteLaplace>,
+    pub(super) noise: Option<Law>,
 }
 
 #[derive(Clone, Debug)]
@@ -240,7 +244,9 @@ impl Plan {
         let text = serde_json::to_vec(&spec).map_err(|e| Error::Table(format!("this plan cannot be written: {e}")))?;
         let mut hasher = blake3::Hasher::new_derive_key("veilsum 0.1 table plan");
         hasher.update(&text);
-        Ok(Self { spec, hash: hasher.finalize().into(), layout })
+        let plan = Self { spec, hash: hasher.finalize().into(), layout };
+        plan.spec.noise.covers(&plan.event(), plan.spec.neighbors)?;
+        Ok(plan)
     }
 
     /// Reads what [`Plan::to_json`] wrote.
@@ -292,14 +298,41 @@ impl Plan {
     pub(super) fn measure_event(&self, index: usize) -> Event {
         let (part, measure) = (&self.layout.parts[index], &self.spec.measures[index]);
         match &part.noise {
-            Some(noise) => crate::mechanism::Mechanism::event(noise),
+            Some(noise) => noise.event(),
             None => Event::Pure { epsilon: measure.epsilon.clone() },
         }
     }
 
-    /// What a release spends by basic composition, exactly: the sums of the measures' and the selection's budgets.
+    /// What a ledger is charged: [`Plan::event`], or under a rule that adds up epsilons and deltas, which Gaussian noise
+    /// has none of, the plan's [`Plan::cost`].
+    #[must_use]
+    pub fn event_under(&self, budget: &Budget) -> Event {
+        match (&self.spec.noise, budget, self.cost()) {
+            (Noise::Gaussian { .. }, Budget::Basic { .. }, (epsilon, delta)) => match Delta::new(delta) {
+                Ok(delta) => Event::Approximate { epsilon, delta },
+                Err(_) => self.event(),
+            },
+            _ => self.event(),
+        }
+    }
+
+    /// What one measure costs by itself, as (epsilon, delta). With Gaussian noise all together cost less than the sum.
+    #[must_use]
+    pub fn measure_cost(&self, measure: usize) -> Option<(Rational, Rational)> {
+        self.spec.measures.get(measure).map(|measure| self.spec.noise.cost_alone(&measure.epsilon))
+    }
+
+    /// What a release spends, exactly, as (epsilon, delta): the sums of the measures' and the selection's budgets; with
+    /// Gaussian noise, what the plan states for all of them, and the selection's delta.
     #[must_use]
     pub fn cost(&self) -> (Rational, Rational) {
+        if let Noise::Gaussian { epsilon, delta } = &self.spec.noise {
+            let selection = match &self.spec.groups {
+                Groups::Private { delta, .. } => delta.rational().clone(),
+                _ => Rational::zero(),
+            };
+            return (epsilon.rational().clone(), delta.rational() + &selection);
+        }
         let measures = self.spec.measures.iter().map(|m| m.epsilon.rational().clone());
         let (selection, delta) = match &self.spec.groups {
             Groups::Private { epsilon, delta, .. } => (epsilon.rational().clone(), delta.rational().clone()),
@@ -430,23 +463,22 @@ impl Layout {
                 self.columns.len() - 1
             }),
         };
-        // A person's rows count 1 each; a person counts 1 in each of its groups.
-        let rows = limits.l1_of_sum(neighbors, grouped, 0, 1);
-        let people = u128::from(limits.groups()) * if grouped && neighbors == Neighbors::ReplaceOne { 2 } else { 1 };
-        let shares = |bounds: &Bounds| ShareLattice::new(*bounds, &limits, neighbors, epsilon);
-        let (map, l1) = match &measure.aggregate {
-            Aggregate::Rows => (Map::Rows, Some(rows as u64)),
-            Aggregate::People => (Map::People, Some(people as u64)),
+        let shares = |bounds: &Bounds| ShareLattice::new(*bounds, &limits, neighbors, &spec.noise, epsilon);
+        let (map, change): (Map, Option<Change>) = match &measure.aggregate {
+            // A person's rows count 1 each.
+            Aggregate::Rows => (Map::Rows, Some(limits.change_of_sum(neighbors, grouped, 0, 1))),
+            Aggregate::People => (Map::People, Some(limits.change_of_people(neighbors, grouped))),
             Aggregate::Sum { bounds, .. } => {
                 let rows_are_public = spec.unit == Unit::Row && !grouped;
-                let lattice = SumLattice::new(*bounds, &limits, neighbors, grouped, rows_are_public, epsilon)?;
-                let l1 = lattice.l1;
-                (Map::Sum(lattice), Some(l1))
+                let lattice =
+                    SumLattice::new(*bounds, &limits, neighbors, grouped, rows_are_public, &spec.noise, epsilon)?;
+                let change = lattice.change;
+                (Map::Sum(lattice), Some(change))
             }
             Aggregate::Mean { bounds, .. } => {
                 let lattice = shares(bounds)?;
-                let l1 = lattice.l1;
-                (Map::Mean(lattice), Some(l1))
+                let change = lattice.change;
+                (Map::Mean(lattice), Some(change))
             }
             Aggregate::Variance { bounds, .. } => {
                 let width = bounds.upper() - bounds.lower();
@@ -458,14 +490,14 @@ impl Layout {
                     ));
                 }
                 let lattice = shares(bounds)?;
-                let l1 = lattice.l1;
-                (Map::Variance(lattice), Some(l1))
+                let change = lattice.change;
+                (Map::Variance(lattice), Some(change))
             }
             Aggregate::Quantiles { bounds, step, .. } => {
                 (Map::Cells(CellLattice::new(*bounds, step.as_ref().map(|s| s.nearest()))?), None)
             }
         };
-        let noise = l1.map(|l1| noise(l1, epsilon)).transpose()?;
+        let noise = change.map(|change| Law::new(&spec.noise, change, epsilon)).transpose()?;
         let slot = match &map {
             Map::People => self.people_slot(),
             Map::Cells(_) => {
@@ -479,13 +511,4 @@ impl Layout {
         };
         Ok(Part { slot, column, map, noise })
     }
-}
-
-/// Noise whose scale is the least `f64` not below sensitivity / epsilon: what is reported as the scale is the scale,
-/// exactly. Noise below 2^-20 is 0 in all but 2^-1000000 of draws, so nothing is gained below it.
-fn noise(l1: u64, epsilon: &Epsilon) -> Result<DiscreteLaplace, Error> {
-    let epsilon = Positive::new("epsilon", epsilon.rational().clone())?;
-    let sensitivity = L1::new(Rational::from(l1))?;
-    let scale = (sensitivity.bound().rational() / &epsilon).upper().max(1.0 / f64::from(1 << 20));
-    DiscreteLaplace::new(Positive::from_f64("scale", scale)?, sensitivity)
 }

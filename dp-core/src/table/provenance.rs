@@ -1,7 +1,8 @@
 //! What a ledger notes about a release: the public parameters that made its sensitivities, and who stated them.
 
+use super::noise::Noise;
 use super::plan::{Groups, Plan, Unit};
-use crate::ledger::Spend;
+use crate::ledger::{Budget, Spend};
 use std::collections::BTreeMap;
 
 impl Plan {
@@ -20,11 +21,18 @@ impl Plan {
             Groups::Public { by, keys } => format!("{} by {}, stated", keys.len(), by.join(", ")),
             Groups::Private { by, .. } => format!("by {}, chosen by private selection", by.join(", ")),
         };
+        let noise = match &spec.noise {
+            Noise::Laplace => "discrete Laplace".into(),
+            Noise::Gaussian { epsilon, delta } => {
+                format!("discrete Gaussian, all parts together within epsilon {epsilon} and delta {delta}")
+            }
+        };
         let mut all = BTreeMap::from([
             ("plan".into(), self.hash().iter().map(|byte| format!("{byte:02x}")).collect()),
             ("unit".into(), unit),
             ("limits".into(), format!("{rows} rows, {groups} groups, {each} rows a group; stated")),
             ("keys".into(), keys),
+            ("noise".into(), noise),
         ]);
         for (i, measure) in spec.measures.iter().enumerate() {
             let aggregate = &measure.aggregate;
@@ -36,9 +44,9 @@ impl Plan {
         all
     }
 
-    /// The spend that pays for one release.
-    pub(super) fn spend(&self, label: &str) -> Spend {
-        let spend = Spend::new(self.event()).label(label);
+    /// The spend that pays for one release in a ledger of this budget.
+    pub(super) fn spend(&self, label: &str, budget: &Budget) -> Spend {
+        let spend = Spend::new(self.event_under(budget)).label(label);
         self.provenance().into_iter().fold(spend, |spend, (name, value)| spend.provenance(name, value))
     }
 }

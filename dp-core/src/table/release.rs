@@ -2,6 +2,7 @@
 
 use super::interval;
 use super::key::Key;
+use super::noise::Law;
 use super::partial::{GroupState, Partial};
 use super::plan::{Aggregate, Map, Measure, Part, Plan};
 use super::quantile::{Ranks, Target};
@@ -9,7 +10,6 @@ use crate::Error;
 use crate::accounting::Event;
 use crate::ledger::Ledger;
 use crate::mechanism::noiseless::is_noiseless;
-use crate::mechanism::{Additive, DiscreteLaplace};
 use crate::noise::exact::Exact;
 use crate::privacy::{Epsilon, Rational};
 use serde::Serialize;
@@ -50,10 +50,11 @@ impl Plan {
     /// # Errors
     /// If the partial is of another plan or not of everyone; and those of [`Ledger::spend`]. Nothing was spent then.
     pub fn release(&self, partial: Partial, ledger: &dyn Ledger, label: &str) -> Result<Release, Error> {
-        self.release_after(partial, || ledger.spend(&self.spend(label)).map(drop))
+        self.release_after(partial, || ledger.spend(&self.spend(label, &ledger.policy().budget)).map(drop))
     }
 
-    /// [`Plan::release`] with any other way to pay: when `pay` returns, [`Plan::event`] must be on record durably.
+    /// [`Plan::release`] with any other way to pay: when `pay` returns, [`Plan::event_under`] the ledger's rule
+    /// must be on record durably.
     pub fn release_after(&self, partial: Partial, pay: impl FnOnce() -> Result<(), Error>) -> Result<Release, Error> {
         let groups = partial.complete(self)?;
         let mut exact = Exact::new()?;
@@ -141,7 +142,7 @@ struct QuantileBudget {
 }
 
 /// Noise for all groups is drawn before their sums are touched.
-fn noisy_steps(part: &Part, noise: &DiscreteLaplace, groups: &[GroupState]) -> Result<Vec<Estimate>, Error> {
+fn noisy_steps(part: &Part, noise: &Law, groups: &[GroupState]) -> Result<Vec<Estimate>, Error> {
     let width = part.map.slots();
     let mut drawn = vec![0; groups.len() * width];
     noise.sample(&mut drawn)?;
@@ -233,7 +234,8 @@ impl Release {
             Map::Sum(lattice) => around(lattice.step())?,
             Map::Mean(lattice) => {
                 let (lower, upper) = (lattice.bounds().lower(), lattice.bounds().upper());
-                let (low, high) = interval::share_interval(steps, noise.scale().upper(), confidence);
+                let reach = |p: f64| noise.mixture(1.0 - p, p, 1.0 - confidence);
+                let (low, high) = interval::share_interval(steps, reach);
                 let at = |share: f64| (lower + share * (upper - lower)).clamp(lower, upper);
                 (at(low), at(high))
             }
@@ -266,7 +268,7 @@ impl Release {
         })
     }
 
-    /// The scale of a measure's noise, in its own units: of the count, of the sum, of a mean's or variance's sums
+    /// The scale (of Gaussian noise: sigma) of a measure's noise, in its own units: of the count, of the sum, of a mean's or variance's sums
     /// (values times rows); for quantiles, the number of rows over which a candidate's weight falls by a factor e.
     #[must_use]
     pub fn scale(&self, measure: usize) -> Option<f64> {
@@ -290,7 +292,7 @@ impl Release {
 pub struct Forecast {
     /// The measure.
     pub name: String,
-    /// Its budget, as the nearest float.
+    /// What it costs by itself, as a float: [`Plan::measure_cost`].
     pub epsilon: f64,
     /// The scale of its noise.
     pub scale: f64,
@@ -323,7 +325,8 @@ impl Plan {
                 ),
                 Map::Cells(lattice) => (Some(scale * (f64::from(lattice.last() + 1) / 0.05).ln()), "rows, by rank"),
             };
-            Ok(Forecast { name: measure.name.clone(), epsilon: measure.epsilon.upper(), scale, error, error_in })
+            let epsilon = self.measure_cost(i).map_or(f64::NAN, |(epsilon, _)| epsilon.upper());
+            Ok(Forecast { name: measure.name.clone(), epsilon, scale, error, error_in })
         };
         measures.map(forecast).collect()
     }
@@ -332,7 +335,7 @@ impl Plan {
     #[must_use]
     pub fn scale(&self, measure: usize) -> Option<f64> {
         let part = self.layout().parts.get(measure)?;
-        let steps = part.noise.as_ref().map_or(0.0, |noise| noise.scale().upper());
+        let steps = part.noise.as_ref().map_or(0.0, Law::scale);
         Some(match &part.map {
             Map::Rows | Map::People => steps,
             Map::Sum(lattice) => steps * lattice.step(),

@@ -93,7 +93,10 @@ def _bounds(bounds: Any, column: str) -> Bounds:
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
-    """Number of rows after bounding. ``epsilon`` fixes its budget; otherwise it has its ``weight`` of the plan's."""
+    """Number of rows after bounding. ``epsilon`` fixes its budget; otherwise it has its ``weight`` of the plan's.
+
+    Twice the weight is half the noise, relative to what one person can do to the result.
+    """
 
     epsilon: Number | None = None
     weight: Number | None = None
@@ -177,7 +180,8 @@ class Release:
     event : Event
         What the release did, for an accountant.
     cost : Amount
-        What the session or plan charged for it, by basic composition.
+        What the session charged for it. In a plan: what it costs by itself, which adds up to the plan's cost; with Gaussian
+        noise all together cost less than that.
     """
 
     kind: str
@@ -343,7 +347,7 @@ class Plan:
         Whether the number of people is private or public.
     epsilon, delta : float, Fraction or Decimal
         The whole plan's budget. It is split so that every aggregate has about the same relative error, or by the
-        ``weight`` of each, or as each one's ``epsilon`` says. ``delta`` is for unknown keys alone.
+        ``weight`` of each, or as each one's ``epsilon`` says. ``delta`` is for unknown keys and for Gaussian noise.
     max_contributions : int
         Most rows of one person that count; required with a unit column.
     max_groups, max_per_group : int, optional
@@ -355,6 +359,12 @@ class Plan:
         unknown, and private selection decides which of them may be named.
     selection_epsilon : float, optional
         What the selection of unknown keys may spend of ``epsilon``.
+    noise : {"laplace", "gaussian"}
+        The noise of everything but quantiles, which have their own. Discrete Laplace noise needs no delta and grows with
+        the number of groups that a person is in, and with the number of aggregates. Discrete Gaussian noise grows with the
+        square roots of these, and is the better choice from about ten on; all parts together are within ``epsilon`` and
+        ``delta`` (half of it for the choice of unknown keys, if there is one). A ledger with the "zcdp" filter is
+        charged the noise itself; one with the "basic" filter is charged (epsilon, delta); a pure one refuses.
 
     Examples
     --------
@@ -385,6 +395,7 @@ class Plan:
         by: str | Sequence[str] | None = None,
         keys: Iterable[Any] | None = None,
         selection_epsilon: Number | None = None,
+        noise: str = "laplace",
     ):
         self._set(
             aggregates=aggregates,
@@ -396,6 +407,7 @@ class Plan:
             by=by,
             keys=keys,
             selection=selection_epsilon,
+            noise=noise,
             seed=os.urandom(16),
         )
 
@@ -411,6 +423,7 @@ class Plan:
         by: str | Sequence[str] | None,
         keys: Iterable[Any] | None,
         selection: Number | None,
+        noise: str,
         seed: bytes,
     ) -> None:
         columns = None if by is None else [by] if isinstance(by, str) else list(by)
@@ -430,6 +443,7 @@ class Plan:
             epsilon=epsilon,
             delta=delta,
             selection=selection,
+            noise=noise,
             seed=list(seed),
         )
 
@@ -513,6 +527,7 @@ class Plan:
             "unit": "each row" if spec["unit"] == "row" else f"column {spec['unit']['column']}",
             "neighbors": spec["neighbors"],
             "limits": dict(zip(("rows", "groups", "rows_per_group"), spec["limits"], strict=True)),
+            "noise": "gaussian" if "noise" in spec else "laplace",
         }
         releases = {}
         for i, (name, aggregate) in enumerate(self._aggregates.items()):
@@ -638,7 +653,8 @@ def _same_relation(ledger: Any, neighbors: str) -> None:
 def _payment(ledger: Any, plan: _core.Plan, label: str) -> Callable[[], None]:
     if ledger is None:
         return lambda: None
-    return lambda: ledger.spend(plan.event, label=label, provenance=plan.provenance)
+    event = plan.event_for(ledger) if isinstance(ledger, _core.Ledger) else plan.event
+    return lambda: ledger.spend(event, label=label, provenance=plan.provenance)
 
 
 _KINDS = {"sum": Sum, "mean": Mean, "variance": Variance}
@@ -686,7 +702,6 @@ def _release(
 
         return of(0) if keys is None else {key: of(group) for group, key in enumerate(keys)}
 
-    epsilon = plan.measure_cost(index)
     values = [unpack(released.value(index, group)) for group in range(1 if keys is None else len(keys))]
     return Release(
         kind=aggregate._kind,
@@ -694,7 +709,7 @@ def _release(
         scale=released.scale(index),
         grid=released.grid(index),
         event=released.event(index),
-        cost=Amount(epsilon, Fraction(0)),
+        cost=Amount(*plan.measure_cost(index)),
         noiseless=released.noiseless,
         _interval=interval,
         _facts=facts,
@@ -792,29 +807,72 @@ class Session:
         """What is left, exactly; a ledger behind the session may have less."""
         return Amount(*self._budget.remaining())
 
-    def count(self, *, epsilon: Number) -> Release:
-        """Number of rows, at most ``max_contributions`` of each person."""
-        return self._ask(Count(), epsilon)
+    def count(self, *, epsilon: Number, delta: Number | None = None, noise: str = "laplace") -> Release:
+        """Number of rows, at most ``max_contributions`` of each person.
 
-    def count_units(self, *, epsilon: Number) -> Release:
-        """Number of people."""
-        return self._ask(CountUnits(), epsilon)
+        Parameters
+        ----------
+        epsilon : float, Fraction or Decimal
+            The cost of the call.
+        delta : float, optional
+            For Gaussian noise: the cost of the call in delta.
+        noise : {"laplace", "gaussian"}
+            Discrete Laplace noise, or discrete Gaussian noise: for a histogram where a person is in many groups, or for a
+            ledger with the "zcdp" filter, which charges many such answers less than the sum of their epsilons. (The
+            session's own budget does add them up.)
+        """
+        return self._ask(Count(), epsilon, delta=delta, noise=noise)
 
-    def sum(self, column: str, *, bounds: Bounds | None = None, epsilon: Number) -> Release:
-        """Sum of the values, clamped to ``bounds``, which are public knowledge about the quantity."""
-        return self._ask(Sum(column=column, bounds=bounds), epsilon)
+    def count_units(self, *, epsilon: Number, delta: Number | None = None, noise: str = "laplace") -> Release:
+        """Number of people; ``delta`` and ``noise`` as for :meth:`count`."""
+        return self._ask(CountUnits(), epsilon, delta=delta, noise=noise)
 
-    def mean(self, column: str, *, bounds: Bounds | None = None, epsilon: Number) -> Release:
+    def sum(
+        self,
+        column: str,
+        *,
+        bounds: Bounds | None = None,
+        epsilon: Number,
+        delta: Number | None = None,
+        noise: str = "laplace",
+    ) -> Release:
+        """Sum of the values, clamped to ``bounds``, which are public knowledge about the quantity.
+
+        ``delta`` and ``noise`` are as for :meth:`count`.
+        """
+        return self._ask(Sum(column=column, bounds=bounds), epsilon, delta=delta, noise=noise)
+
+    def mean(
+        self,
+        column: str,
+        *,
+        bounds: Bounds | None = None,
+        epsilon: Number,
+        delta: Number | None = None,
+        noise: str = "laplace",
+    ) -> Release:
         """Mean of the values that are not missing, clamped to ``bounds``.
 
         It is a quotient of two noisy sums that share the whole ``epsilon``: the values' places in the bounds, t and
-        1 - t, always sum to 1 in a row, so both together have the sensitivity of one count.
+        1 - t, always sum to 1 in a row, so both together have the sensitivity of one count. ``delta`` and ``noise`` are
+        as for :meth:`count`.
         """
-        return self._ask(Mean(column=column, bounds=bounds), epsilon)
+        return self._ask(Mean(column=column, bounds=bounds), epsilon, delta=delta, noise=noise)
 
-    def variance(self, column: str, *, bounds: Bounds | None = None, epsilon: Number) -> Release:
-        """Population variance of the values that are not missing, clamped to ``bounds``, from three noisy sums."""
-        return self._ask(Variance(column=column, bounds=bounds), epsilon)
+    def variance(
+        self,
+        column: str,
+        *,
+        bounds: Bounds | None = None,
+        epsilon: Number,
+        delta: Number | None = None,
+        noise: str = "laplace",
+    ) -> Release:
+        """Population variance of the values that are not missing, clamped to ``bounds``, from three noisy sums.
+
+        ``delta`` and ``noise`` are as for :meth:`count`.
+        """
+        return self._ask(Variance(column=column, bounds=bounds), epsilon, delta=delta, noise=noise)
 
     def quantile(
         self,
@@ -852,7 +910,13 @@ class Session:
         return self._ask(Quantile(column=column, bounds=bounds, q=q, step=step, confidence=confidence), epsilon)
 
     def histogram(
-        self, column: str | Sequence[str], *, keys: Iterable[Any] | None = None, epsilon: Number, delta: Number | None = None
+        self,
+        column: str | Sequence[str],
+        *,
+        keys: Iterable[Any] | None = None,
+        epsilon: Number,
+        delta: Number | None = None,
+        noise: str = "laplace",
     ) -> Release:
         """Number of rows for each value of a column, or for each combination of several.
 
@@ -868,7 +932,10 @@ class Session:
             The cost of the call.
         delta : float, optional
             For unknown keys: the probability budget of naming a key that should not be; what is left of the session's
-            by default.
+            by default. For Gaussian noise: the cost of the call in delta, half of it for unknown keys if they are.
+        noise : {"laplace", "gaussian"}
+            As for :meth:`count`. A person in g groups needs Laplace noise g times, and Gaussian noise sqrt(g) times as large
+            as a person in one.
 
         Returns
         -------
@@ -877,16 +944,14 @@ class Session:
         """
         by = column if isinstance(column, str) else list(column)
         if keys is not None:
-            if delta is not None and delta != 0:
-                raise ArgumentError("public keys need no delta: leave it out")
-            return self._ask(Count(), epsilon, by=by, keys=keys)
+            return self._ask(Count(), epsilon, by=by, keys=keys, delta=delta, noise=noise)
         delta = self.remaining.delta if delta is None else delta
         if delta == 0:
             raise ArgumentError(
                 "unknown keys need a delta, for the probability of naming a key that only one person has: give delta=, "
                 "or the keys if they are public"
             )
-        return self._ask(Count(weight=1), epsilon, by=by, delta=delta)
+        return self._ask(Count(weight=1), epsilon, by=by, delta=delta, noise=noise)
 
     def _ask(
         self,
@@ -895,19 +960,26 @@ class Session:
         *,
         by: str | list[str] | None = None,
         keys: Iterable[Any] | None = None,
-        delta: Number = 0,
+        delta: Number | None = None,
+        noise: str = "laplace",
     ) -> Release:
+        unknown = by is not None and keys is None
+        if noise == "laplace" and not unknown and delta:
+            raise ArgumentError("Laplace noise needs no delta: leave it out, or ask for noise=\"gaussian\"")
+        if noise == "gaussian" and not delta:
+            raise ArgumentError("Gaussian noise needs a delta: give delta=, such as 1e-6, or ask for noise=\"laplace\"")
         plan = Plan.__new__(Plan)
         plan._set(
             aggregates={aggregate._kind: aggregate},
             unit=self._unit,
             neighbors=self._neighbors,
             epsilon=epsilon,
-            delta=delta,
+            delta=0 if delta is None else delta,
             limits=self._limits,
             by=by,
             keys=keys,
             selection=None,
+            noise=noise,
             seed=self._seed,
         )
         self._budget.covers(plan._core)
