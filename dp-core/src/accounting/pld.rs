@@ -22,6 +22,8 @@ use super::step::{Sampling, Step, steps};
 use super::{Enclosure, Event};
 use crate::Error;
 use crate::sensitivity::Neighbors;
+use realfft::RealFftPlanner;
+use std::cell::RefCell;
 
 const NAME: &str = "the PLD accountant";
 
@@ -147,7 +149,9 @@ impl PldAccountant {
 
     /// The larger of the two directions; one is enough where nothing is Poisson-sampled.
     fn worst(&self, answer: impl Fn(&Composition) -> Interval) -> Interval {
-        let composition = |direction| Composition::new(&self.steps, direction, self.tolerance, self.lattice_alone);
+        let planner = RefCell::new(RealFftPlanner::new());
+        let composition =
+            |direction| Composition::new(&self.steps, direction, self.tolerance, self.lattice_alone, &planner);
         let removed = answer(&composition(Direction::Remove));
         if self.steps.iter().any(|(step, _)| matches!(step.sampling, Sampling::Poisson(_))) {
             removed.max(answer(&composition(Direction::Add)))

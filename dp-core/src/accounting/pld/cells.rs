@@ -4,6 +4,7 @@
 //! lower bound; moving them to the two ends with p and q preserved spreads the likelihood ratio, so two outcomes are an
 //! upper one (connect-the-dots, Doroshenko et al. 2022).
 
+use super::elementary::bells;
 use crate::accounting::interval::{Interval, normal_tail};
 use crate::accounting::law::{Atoms, Law};
 
@@ -51,6 +52,14 @@ pub(crate) struct Cells {
     pub(crate) missed: f64,
 }
 
+impl Cells {
+    /// Nothing is known but that probabilities are at most one.
+    fn unknown(side: Side) -> Self {
+        let all = if side == Side::Upper { 1.0 } else { 0.0 };
+        Self { cells: Vec::new(), infinite: all, missed: all }
+    }
+}
+
 /// How finely to cut.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Resolution {
@@ -60,18 +69,21 @@ pub(crate) struct Resolution {
     pub(crate) log_floor: f64,
 }
 
-/// The law in cells. None straddles a stop: `stop(l)` is the next loss above l at which a cell must end.
-pub(crate) fn cells(law: &Law, side: Side, resolution: Resolution, stop: &dyn Fn(f64) -> f64) -> Cells {
+/// Losses in increasing order, between the two given ones, at which cells must end.
+pub(crate) type Stops<'a> = &'a dyn Fn(f64, f64) -> Vec<f64>;
+
+/// The law in cells. None straddles a stop.
+pub(crate) fn cells(law: &Law, side: Side, resolution: Resolution, stops: Stops) -> Cells {
     match law {
         Law::Gaussian(law) => {
             let sigma = side.opposite().of(law.multiplier);
-            normal_cells(1.0 / sigma, side, resolution, None, stop)
+            normal_cells(1.0 / sigma, side, resolution, None, stops)
         }
         Law::SmoothDiscreteGaussian(law) => {
             let sigma = side.opposite().of(law.sigma);
-            normal_cells(law.shift / sigma, side, resolution, Some(sigma), stop)
+            normal_cells(law.shift / sigma, side, resolution, Some(sigma), stops)
         }
-        Law::Laplace(law) => laplace_cells(side.of(law.largest), resolution, stop),
+        Law::Laplace(law) => laplace_cells(side.of(law.largest), resolution, stops),
         Law::Atoms(law) => atom_cells(law, side),
     }
 }
@@ -96,53 +108,141 @@ const GAUSS: [&[(f64, f64)]; 3] = [
 /// The rule for cells of x = (|z| + 3.2) w. With n points it is off by w^(2n + 1) (n!)^4 / ((2n + 1) (2n)!^3) max |f^(2n)|,
 /// and |He_k(z)| <= (|z| + 3.2)^k for k <= 10: relative to the cell 2.4e-4 x^4, 5e-7 x^6 and 2.4e-13 x^10 (at x = 1/2, with
 /// what the density varies over the cell, 4e-16): below 1e-15 each.
-fn rule(x: f64) -> &'static [(f64, f64)] {
+fn rule(x: f64) -> usize {
     if x < 1.4e-3 {
-        GAUSS[0]
+        0
     } else if x < 0.035 {
-        GAUSS[1]
+        1
     } else {
-        GAUSS[2]
+        2
     }
 }
 
+/// How far from the centre of a normal law its tail is e^log_floor, or less.
+pub(super) fn normal_reach(log_floor: f64) -> f64 {
+    (-2.0 * log_floor).sqrt().max(3.0)
+}
+
+/// Beyond so many standard deviations e^(-z^2 / 2) is evaluated with care: it may underflow.
+const FAR: f64 = 37.0;
+
+/// Most cells of one law; one that takes more is not known at all.
+const MOST_CELLS: f64 = 1e6;
+
 /// N(shift, 1) against N(0, 1): the loss at z is shift (z - shift / 2).
 ///
-/// Cells are so narrow that (|z| + 3.2) w <= 1/2 at both centres, and integrated by Gauss and Legendre.
+/// Cells are so narrow that (|z| + 3.2) w <= 1/2 at both centres, and integrated by Gauss and Legendre. Where the two laws
+/// hardly meet, what lies between them is charged as what lies outside is.
 ///
 /// With a grid (a discrete Gaussian of that sigma >= 100) cells end at half-integers, and the density is corrected term by
 /// term so that its integral over them is the sum over the integers inside (Euler-Maclaurin for midpoints).
-fn normal_cells(shift: f64, side: Side, resolution: Resolution, grid: Option<f64>, stop: &dyn Fn(f64) -> f64) -> Cells {
-    let reach = (-2.0 * resolution.log_floor).sqrt().max(3.0);
-    let (from, to) = (-reach, shift + reach);
+fn normal_cells(shift: f64, side: Side, resolution: Resolution, grid: Option<f64>, stops: Stops) -> Cells {
+    let reach = normal_reach(resolution.log_floor);
+    let least = grid.map_or(0.0, |sigma| 1.0 / sigma);
+    let tail = normal_tail(Interval::point(reach * (1.0 - 1e-12) - 2.0 * least)).hi;
+    // P's outcomes below the first cell are charged to infinity with those above the last; so is Q's probability, on both
+    // sides, to what is missed.
+    let (infinite, missed) = if side == Side::Upper { (2.0 * tail, 2.0 * tail) } else { (0.0, 0.0) };
+    let mut all = Cells { cells: Vec::new(), infinite, missed };
+    let ranges: &[(f64, f64)] = if shift > 2.0 * reach + 1.0 {
+        &[(-reach, reach), (shift - reach, shift + reach)]
+    } else {
+        &[(-reach, shift + reach)]
+    };
+    let expected = 8.0 * reach * (shift + reach + 3.2) / resolution.fineness;
+    if expected.is_nan() || expected > MOST_CELLS {
+        return Cells::unknown(side);
+    }
+    for range in ranges {
+        let loss = |z: f64| shift * (z - 0.5 * shift);
+        // The last cell may end beyond the range, and on a grid the first begin below it.
+        let stops = stops(loss(range.0 - 2.0 * least), loss(range.1 + 0.2 + 2.0 * least));
+        normal_range(shift, normal_edges(shift, *range, resolution.fineness, grid, &stops), grid, &mut all.cells);
+    }
+    all
+}
+
+/// The cells between these edges.
+fn normal_range(shift: f64, edges: Vec<Edge>, grid: Option<f64>, cells: &mut Vec<Cell>) {
+    let least = grid.map_or(0.0, |sigma| 1.0 / sigma);
+    let s = least * least;
+    let loss = |z: f64| shift * (z - 0.5 * shift);
+    let count = edges.len() - 1;
+    let (mut centres, mut halves) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    for ends in edges.windows(2) {
+        halves.push(0.5 * (ends[1].z - ends[0].z));
+        centres.push(0.5 * (ends[0].z + ends[1].z));
+    }
+    let (mut p, mut q) = (vec![0.0; count], vec![0.0; count]);
+    let mut k = 0;
+    for run in edges[..count].chunk_by(|a, b| a.rule == b.rule) {
+        let here = k..k + run.len();
+        let places = (&centres[here.clone()], &halves[here.clone()]);
+        bells(GAUSS[run[0].rule], shift, s, places, &mut p[here.clone()]);
+        bells(GAUSS[run[0].rule], 0.0, s, places, &mut q[here.clone()]);
+        k = here.end;
+    }
+    cells.reserve(count);
+    for (k, ends) in edges.windows(2).enumerate() {
+        let (z, next) = (ends[0].z, ends[1].z);
+        if z.abs().max(next.abs()).max((z - shift).abs()).max((next - shift).abs()) > FAR {
+            let slow = |mean| slow_bell(GAUSS[ends[0].rule], mean, s, centres[k], halves[k]);
+            (p[k], q[k]) = (slow(shift), slow(0.0));
+        }
+        // One of them may underflow, where the loss is large.
+        if p[k] > 0.0 || q[k] > 0.0 {
+            let far = (next.abs() + z.abs()).max((next - shift).abs() + (z - shift).abs());
+            let rounding = 6e-15 + far * far * 8e-16;
+            // The first term that was left out, 127 / 154828800 He_8(z) / sigma^8, with |He_8(z)| <= (|z| + 3.2)^8.
+            let euler = grid.map_or(0.0, |sigma| 3e-14 + 2e-6 * ((far + 3.2) / sigma).powi(8));
+            let (low, high) = (loss(z + 0.5 * least), loss(next - 0.5 * least));
+            let high = if high < low { low } else { high };
+            cells.push(Cell { low, high, p: p[k], q: q[k], error: rounding + euler });
+        }
+    }
+}
+
+/// As `bells`, one cell by one, and without its floor.
+fn slow_bell(rule: &[(f64, f64)], mean: f64, s: f64, centre: f64, half: f64) -> f64 {
+    let density = |z: f64| {
+        let x = z * z;
+        let fourth = x * x - 6.0 * x + 3.0;
+        let sixth = x * x * x - 15.0 * x * x + 45.0 * x - 15.0;
+        let corrected = 1.0 - s * ((x - 1.0) / 24.0 - s * (7.0 * fourth / 5760.0 - s * 31.0 * sixth / 967_680.0));
+        libm::exp(-0.5 * x) * corrected / std::f64::consts::TAU.sqrt()
+    };
+    rule.iter().map(|(x, w)| w * density(centre + half * x - mean)).sum::<f64>() * half
+}
+
+/// Where a cell begins, and the rule for it.
+#[derive(Clone, Copy)]
+struct Edge {
+    z: f64,
+    rule: usize,
+}
+
+/// Where cells begin and end, from one end of the range to the other; `stops` are losses.
+fn normal_edges(shift: f64, ends: (f64, f64), fineness: f64, grid: Option<f64>, stops: &[f64]) -> Vec<Edge> {
+    let (from, to) = ends;
     let snap = |z: f64| match grid {
         Some(sigma) => ((z * sigma).floor() + 0.5) / sigma,
         None => z,
     };
     let least = grid.map_or(0.0, |sigma| 1.0 / sigma);
-    let loss = |z: f64| shift * (z - 0.5 * shift);
-    let density = |z: f64| {
-        let corrected = grid.map_or(1.0, |sigma| {
-            let (s, x) = (1.0 / (sigma * sigma), z * z);
-            let fourth = x * x - 6.0 * x + 3.0;
-            let sixth = x * x * x - 15.0 * x * x + 45.0 * x - 15.0;
-            1.0 - s * ((x - 1.0) / 24.0 - s * (7.0 * fourth / 5760.0 - s * 31.0 * sixth / 967_680.0))
-        });
-        libm::exp(-0.5 * z * z) * corrected / std::f64::consts::TAU.sqrt()
-    };
     // Cells never straddle loss zero, where the joined curve of sampling without replacement has its kink.
     let middle = 0.5 * shift;
-    let mut cells = Vec::new();
+    let zero = snap(middle - 0.25 * least);
+    let zero = if zero > middle { zero - least } else { zero };
+    let mut edges = Vec::with_capacity(stops.len() + 64);
+    let mut stops = stops.iter().map(|l| l / shift + middle).peekable();
     let mut z = snap(from);
     while z < to {
         let smooth = 0.5 / (z.abs().max((z - shift).abs()) + 3.2);
-        let wanted = z + resolution.fineness * smooth;
-        let stop = stop(loss(z)) / shift + 0.5 * shift;
-        let mut next = snap(if stop < wanted { stop } else { wanted });
+        let wanted = z + fineness * smooth;
+        while stops.next_if(|stop| *stop <= z).is_some() {}
+        let mut next = snap(stops.peek().map_or(wanted, |stop| if *stop < wanted { *stop } else { wanted }));
         if grid.is_some() {
             // At least one outcome; and that of loss zero, if there is one, has a cell of its own.
-            let zero = snap(middle - 0.25 * least);
-            let zero = if zero > middle { zero - least } else { zero };
             if next <= z + 0.5 * least || (z < middle && next > middle) {
                 next = snap(z + least);
             }
@@ -152,40 +252,25 @@ fn normal_cells(shift: f64, side: Side, resolution: Resolution, grid: Option<f64
         } else if z < middle && next > middle {
             next = middle;
         }
-        let (half, centre) = (0.5 * (next - z), 0.5 * (z + next));
-        let nodes = rule((next - z) * 0.5 / smooth);
-        let mass = |offset: f64| -> f64 {
-            nodes.iter().map(|(x, w)| w * density(centre + half * x - offset)).sum::<f64>() * half
-        };
-        let (p, q) = (mass(shift), mass(0.0));
-        // One of them may underflow, where the loss is large.
-        if p > 0.0 || q > 0.0 {
-            let far = (next.abs() + z.abs()).max((next - shift).abs() + (z - shift).abs());
-            let rounding = 6e-15 + far * far * 8e-16;
-            // The first term that was left out, 127 / 154828800 He_8(z) / sigma^8, with |He_8(z)| <= (|z| + 3.2)^8.
-            let euler = grid.map_or(0.0, |sigma| 3e-14 + 2e-6 * ((far + 3.2) / sigma).powi(8));
-            let (low, high) = (loss(z + 0.5 * least), loss(next - 0.5 * least));
-            let high = if high < low { low } else { high };
-            cells.push(Cell { low, high, p, q, error: rounding + euler });
-        }
+        edges.push(Edge { z, rule: rule((next - z) * 0.5 / smooth) });
         z = next;
     }
-    let tail = normal_tail(Interval::point(reach * (1.0 - 1e-12) - 2.0 * least)).hi;
-    // P's outcomes below the first cell are charged to infinity with those above the last.
-    let (infinite, missed) = if side == Side::Upper { (2.0 * tail, tail) } else { (0.0, 0.0) };
-    Cells { cells, infinite, missed }
+    edges.push(Edge { z, rule: 0 });
+    edges
 }
 
 /// Losses between -t and t with densities e^(-(t - l) / 2) / 4 and e^(-(t + l) / 2) / 4, and an atom at each end.
-fn laplace_cells(largest: f64, resolution: Resolution, stop: &dyn Fn(f64) -> f64) -> Cells {
+fn laplace_cells(largest: f64, resolution: Resolution, stops: Stops) -> Cells {
     let t = largest;
+    let stops = stops(-t, t);
+    let mut stops = stops.iter().copied().peekable();
     let (atom, faint, error) = (0.5, 0.5 * libm::exp(-t), 4e-15 + t * 2.3e-16);
     let mut cells = vec![Cell { low: -t, high: -t, p: faint, q: atom, error }];
     let mut l = -t;
     while l < t {
         let wanted = l + resolution.fineness * (0.1 * t).min(1.0 + 0.1 * (t - l));
-        let stop = stop(l);
-        let mut next = (if stop < wanted { stop } else { wanted }).min(t);
+        while stops.next_if(|stop| *stop <= l).is_some() {}
+        let mut next = stops.peek().map_or(wanted, |stop| if *stop < wanted { *stop } else { wanted }).min(t);
         if l < 0.0 && next > 0.0 {
             next = 0.0;
         }
@@ -244,16 +329,16 @@ mod tests {
         for (sigma, log_floor) in [(0.3, -5.0), (1.0, -6.0), (2.0, -9.0), (20.0, -12.0)] {
             let law = Law::Gaussian(Gaussian { multiplier: Interval::point(sigma) });
             let resolution = Resolution { fineness: 1.0, log_floor };
-            let stop = |_: f64| f64::INFINITY;
-            let all = cells(&law, Side::Upper, resolution, &stop);
+            let stops = |_: f64, _: f64| Vec::new();
+            let all = cells(&law, Side::Upper, resolution, &stops);
             let p: f64 = all.cells.iter().map(|cell| cell.p).sum();
             let q: f64 = all.cells.iter().map(|cell| cell.q).sum();
             // Q beyond the last cell is paired with P's infinite losses, and so need not be anywhere.
-            let reach = (-2.0_f64 * log_floor).sqrt().max(3.0);
+            let reach = normal_reach(log_floor);
             let beyond = normal_tail(Interval::point(1.0 / sigma + reach)).hi;
             assert!(p < 1.0 - 1e-9 && p + all.infinite >= 1.0 - 1e-13, "sigma {sigma}: {p} and {}", all.infinite);
             assert!(q + all.missed + beyond >= 1.0 - 1e-13, "sigma {sigma}: {q} and {}", all.missed);
-            let lower = cells(&law, Side::Lower, resolution, &stop);
+            let lower = cells(&law, Side::Lower, resolution, &stops);
             assert_eq!((lower.infinite, lower.missed), (0.0, 0.0));
         }
     }

@@ -2,19 +2,21 @@
 
 use super::cells::{Resolution, Side};
 use super::component::{Component, Direction, Points};
-use super::contour::Contour;
+use super::contour::{Contour, total};
 use super::lattice::{Lattice, Wish, own_lattice};
 use super::merging::{Focus, Product};
-use super::points::points;
+use super::points::{points, span};
 use super::sampled::SampledGaussian;
 use super::solve::{Saddle, invert, saddle_of_delta, saddle_of_epsilon};
 use super::{gaussian, gaussian_precision};
 use crate::accounting::interval::Interval;
 use crate::accounting::law::Law;
 use crate::accounting::step::{Sampling, Step};
+use realfft::RealFftPlanner;
+use std::cell::RefCell;
 
 /// Everything in one direction.
-pub(super) struct Composition {
+pub(super) struct Composition<'a> {
     /// All but the Gaussians without sampling.
     steps: Vec<(Step, u64)>,
     /// The sum of their 1 / sigma^2.
@@ -22,6 +24,7 @@ pub(super) struct Composition {
     direction: Direction,
     tolerance: f64,
     lattice_alone: bool,
+    planner: &'a RefCell<RealFftPlanner<f64>>,
 }
 
 /// What is asked.
@@ -42,10 +45,16 @@ const MOST_BINS: f64 = 6000.0;
 /// Finer and finer lattices before the best answer so far is given.
 const LATTICES: usize = 3;
 /// Most cells of all laws together, which a lattice far finer than a law's range would take.
-const MOST_CELLS: f64 = 3e5;
+const MOST_CELLS: f64 = 1e6;
 
-impl Composition {
-    pub(super) fn new(all: &[(Step, u64)], direction: Direction, tolerance: f64, lattice_alone: bool) -> Self {
+impl<'a> Composition<'a> {
+    pub(super) fn new(
+        all: &[(Step, u64)],
+        direction: Direction,
+        tolerance: f64,
+        lattice_alone: bool,
+        planner: &'a RefCell<RealFftPlanner<f64>>,
+    ) -> Self {
         let (mut steps, mut precision) = (Vec::with_capacity(all.len()), Interval::ZERO);
         for (step, count) in all {
             match gaussian_precision(step, *count) {
@@ -53,7 +62,7 @@ impl Composition {
                 None => steps.push((step.clone(), *count)),
             }
         }
-        Self { steps, precision, direction, tolerance, lattice_alone }
+        Self { steps, precision, direction, tolerance, lattice_alone, planner }
     }
 
     pub(super) fn answer(&self, query: Query) -> Interval {
@@ -208,11 +217,11 @@ impl Composition {
             near = saddle.log_delta;
             (saddle, range) = self.saddle(query, near).unwrap_or((saddle, range));
         }
-        let most_cells = if self.lattice_alone { 3.0 * MOST_CELLS } else { MOST_CELLS };
+        let most_cells = if self.lattice_alone { 10.0 * MOST_CELLS } else { MOST_CELLS };
         let own: Vec<_> = steps.iter().map(|(step, _)| own_lattice(step, self.direction)).collect();
         let tilt = saddle.tilt;
         // Of the width, which grows with the square of the step: see the module's derivation.
-        let share = 1.28 * self.tolerance / (releases * (tilt + 1.0));
+        let share = 1.55 * self.tolerance / (releases * (tilt + 1.0));
         let mut step = match query {
             Query::Epsilon { .. } => (share * saddle.epsilon.max(0.05 / tilt)).sqrt(),
             Query::Delta { .. } => (share / tilt).sqrt(),
@@ -230,7 +239,7 @@ impl Composition {
             }
             let log_floor = log_floor(near, releases);
             let wish = Wish { tilt, epsilon: saddle.epsilon, step: here, log_floor };
-            let Some(lattice) = Lattice::new(&steps, self.direction, wish) else { return best };
+            let Some(lattice) = Lattice::new(&steps, self.direction, wish, self.planner) else { return best };
             let found = match query {
                 Query::Epsilon { delta } => lattice.epsilon(delta, saddle.epsilon),
                 Query::Delta { epsilon } => lattice.delta(epsilon),
@@ -245,30 +254,37 @@ impl Composition {
         best
     }
 
-    /// A first guess, through coarse points; and how far the losses of one release of each kind reach, in all.
+    /// A first guess, from moments where they are known and else through coarse points; and how far the losses of one release
+    /// of each kind reach, in all.
     fn saddle(&self, query: Query, log_delta: f64) -> Option<(Saddle, f64)> {
-        let resolution = Resolution { fineness: 0.5, log_floor: log_floor(log_delta, self.releases() + 1.0) };
-        let mut all = vec![Component::Gaussian(self.precision)];
-        let (mut infinite, mut range) = (0.0, 0.0);
-        for (step, count) in &self.steps {
-            let points = thinned(points(step, self.direction, Side::Lower, resolution));
-            infinite += points.infinite * *count as f64;
-            if let (Law::Gaussian(_) | Law::Laplace(_), Some((first, last))) =
-                (&step.law, points.losses.first().zip(points.losses.last()))
-            {
-                range += last - first;
+        let log_floor = log_floor(log_delta, self.releases() + 1.0);
+        let range = self.steps.iter().map(|(step, _)| span(step, self.direction, log_floor)).sum();
+        let known = |saddle: &Saddle, all: &[Component]| total(all, saddle.tilt).error < 0.1;
+        let exact = self.exact().and_then(|all| guess(query, &all, 0.0).filter(|saddle| known(saddle, &all)));
+        let found = exact.or_else(|| {
+            let resolution = Resolution { fineness: 0.5, log_floor };
+            let mut all = vec![Component::Gaussian(self.precision)];
+            let mut infinite = 0.0;
+            for (step, count) in &self.steps {
+                let points = thinned(points(step, self.direction, Side::Lower, resolution));
+                infinite += points.infinite * *count as f64;
+                all.push(Component::Points(points, *count as f64));
             }
-            all.push(Component::Points(points, *count as f64));
-        }
-        let found = match query {
-            Query::Delta { epsilon } => saddle_of_epsilon(&all, epsilon)?,
-            Query::Epsilon { delta } if delta > infinite => {
-                let found = saddle_of_delta(&all, libm::log(delta - infinite));
-                found.filter(|found| found.epsilon > 0.0).or_else(|| saddle_of_epsilon(&all, 0.0))?
-            }
-            Query::Epsilon { .. } => return None,
-        };
+            guess(query, &all, infinite)
+        })?;
         Some((Saddle { log_delta: found.log_delta.max(-690.0), ..found }, range))
+    }
+}
+
+/// The saddle point for a question, with that much mass at infinite loss.
+fn guess(query: Query, all: &[Component], infinite: f64) -> Option<Saddle> {
+    match query {
+        Query::Delta { epsilon } => saddle_of_epsilon(all, epsilon),
+        Query::Epsilon { delta } if delta > infinite => {
+            let found = saddle_of_delta(all, libm::log(delta - infinite));
+            found.filter(|found| found.epsilon > 0.0).or_else(|| saddle_of_epsilon(all, 0.0))
+        }
+        Query::Epsilon { .. } => None,
     }
 }
 

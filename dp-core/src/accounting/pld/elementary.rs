@@ -209,6 +209,127 @@ pub(super) fn exponentials(top: f64, values: &mut [f64]) {
     }
 }
 
+/// ln(1 - q + q e^l) for every l, to 12 units of itself and 12 of |y| / (1 + y) with y = q (e^l - 1).
+pub(super) fn mixtures(rate: f64, values: &[f64]) -> Vec<f64> {
+    let mut all = values.to_vec();
+    if rate < 1.0 {
+        mix(rate, &mut all);
+        for (all, l) in all.iter_mut().zip(values) {
+            // NaN too.
+            if !(l.abs() <= LARGEST_EXPONENT) {
+                *all = if *l > 0.0 { l + libm::log(rate) } else { libm::log1p(rate * libm::expm1(*l)) };
+            }
+        }
+    }
+    all
+}
+
+/// Roughly the l where ln(1 - q + q e^l) has these values, all above ln(1 - q).
+pub(super) fn unmixed(rate: f64, values: &mut [f64]) {
+    if rate < 1.0 {
+        unmix(rate, values);
+    }
+}
+
+/// ln(1 + y) for every y, to 6 units.
+pub(super) fn logarithms(values: &[f64]) -> Vec<f64> {
+    let mut all = values.to_vec();
+    log_all(&mut all);
+    for (all, y) in all.iter_mut().zip(values) {
+        // NaN, infinity and what lies out of range take the slow path.
+        if !(*y > -1.0 && *y < 1e300) {
+            *all = libm::log1p(*y);
+        }
+    }
+    all
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+avx2+bmi1+bmi2", "x86_64+avx2+bmi1+bmi2"))]
+fn mix(rate: f64, values: &mut [f64]) {
+    for x in values {
+        *x = ln_1p(rate * exp(if *x < LARGEST_EXPONENT { *x } else { LARGEST_EXPONENT }).1);
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+avx2+bmi1+bmi2", "x86_64+avx2+bmi1+bmi2"))]
+fn unmix(rate: f64, values: &mut [f64]) {
+    for x in values {
+        let odds = exp(if *x < LARGEST_EXPONENT { *x } else { LARGEST_EXPONENT }).1 / rate;
+        *x = ln_1p(if odds > -1.0 + f64::EPSILON { odds } else { -1.0 + f64::EPSILON });
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+avx2+bmi1+bmi2", "x86_64+avx2+bmi1+bmi2"))]
+fn log_all(values: &mut [f64]) {
+    for x in values {
+        *x = ln_1p(*x);
+    }
+}
+
+/// The integral of the normal density around `mean` over every cell, by one rule (nodes and weights on [-1, 1]). With s =
+/// 1 / sigma^2 above zero, the density is corrected as that of a discrete Gaussian: see `cells`.
+pub(super) fn bells(rule: &[(f64, f64)], mean: f64, s: f64, cells: (&[f64], &[f64]), masses: &mut [f64]) {
+    masses.fill(0.0);
+    for (node, weight) in rule {
+        bell(*node, *weight, mean, s, cells.0, cells.1, masses);
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+avx2+bmi1+bmi2", "x86_64+avx2+bmi1+bmi2"))]
+fn bell(node: f64, weight: f64, mean: f64, s: f64, centres: &[f64], halves: &[f64], masses: &mut [f64]) {
+    let weight = weight / std::f64::consts::TAU.sqrt();
+    for ((centre, half), mass) in centres.iter().zip(halves).zip(masses) {
+        let z = centre + half * node - mean;
+        let x = z * z;
+        let fourth = x * x - 6.0 * x + 3.0;
+        let sixth = x * x * x - 15.0 * x * x + 45.0 * x - 15.0;
+        let corrected = 1.0 - s * ((x - 1.0) / 24.0 - s * (7.0 * fourth / 5760.0 - s * 31.0 * sixth / 967_680.0));
+        *mass += weight * half * (exp(-0.5 * x).0 * corrected);
+    }
+}
+
+/// Integer powers of complex numbers and of bounds on them, multiplied onto products: (re, im, bound).
+///
+/// A multiplication of complex numbers is off by less than 3 units of the product's size (Higham 2002, Lemma 3.5, gives
+/// 2^(3/2)), so a power of n by squaring, with everything that it is multiplied onto, by 3 units for each of its factors.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+avx2+bmi1+bmi2", "x86_64+avx2+bmi1+bmi2"))]
+pub(super) fn multiply_powers(count: u64, z: [&[f64]; 3], products: [&mut [f64]; 3]) {
+    let [re, im, bound] = z;
+    let [all_re, all_im, all_bound] = products;
+    let blocks = re.chunks_exact(8).zip(im.chunks_exact(8)).zip(bound.chunks_exact(8));
+    let targets = all_re.chunks_exact_mut(8).zip(all_im.chunks_exact_mut(8)).zip(all_bound.chunks_exact_mut(8));
+    for (((re, im), bound), ((all_re, all_im), all_bound)) in blocks.zip(targets) {
+        let (mut x, mut y, mut b) = ([0.0; 8], [0.0; 8], [0.0; 8]);
+        let (mut u, mut v, mut w) = ([0.0; 8], [0.0; 8], [0.0; 8]);
+        x.copy_from_slice(re);
+        y.copy_from_slice(im);
+        b.copy_from_slice(bound);
+        u.copy_from_slice(all_re);
+        v.copy_from_slice(all_im);
+        w.copy_from_slice(all_bound);
+        let mut rest = count;
+        loop {
+            if rest & 1 == 1 {
+                for k in 0..8 {
+                    (u[k], v[k]) = (u[k] * x[k] - v[k] * y[k], u[k] * y[k] + v[k] * x[k]);
+                    w[k] *= b[k];
+                }
+            }
+            rest >>= 1;
+            if rest == 0 {
+                break;
+            }
+            for k in 0..8 {
+                (x[k], y[k]) = (x[k] * x[k] - y[k] * y[k], 2.0 * x[k] * y[k]);
+                b[k] *= b[k];
+            }
+        }
+        all_re.copy_from_slice(&u);
+        all_im.copy_from_slice(&v);
+        all_bound.copy_from_slice(&w);
+    }
+}
+
 /// cos(u y) and sin(u y) for every y.
 pub(super) fn circle(u: f64, angles: &[f64], cos: &mut [f64], sin: &mut [f64]) {
     // NaN and infinity take the slow path, and stay NaN.

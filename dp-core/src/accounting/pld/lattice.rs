@@ -15,14 +15,21 @@
 //! - below eps: E(1 - e^d W)+ <= e^d times the same, from the power t - 1 of 1/W.
 //!
 //! With t = T/s, T = (y + sqrt(y^2 + 4))/2, both are at most 1.027 s e^(-1 + 1/(2T^2) - y^2/2)/T, the second times e^d.
+//! Near eps they are also at most (sqrt(m^2 + e^v - 1) - m)/2 with m = 1 - e^-d, times e^d, by Cauchy and Schwarz: a
+//! variable of mean -m and variance V has a positive part of mean (sqrt(m^2 + V) - m)/2 at most, and E[W^2] <= e^v.
+//!
 //! On the other side, by Jensen, E[exp(-(S + Xi - eps)^2/(2v))] >= exp(-y^2/2 - d/2 - 1/2 - v/8) above eps, without the
-//! d/2 below. As T >= 1 + y/2, and ln(1 + y/2) >= y s for y <= 38 where s <= 1/20, what spreading adds is at most 1.03 s
-//! E[exp(-(S + Xi - eps)^2/(2v))], an expectation under the very law that was composed; beyond y = 38 it is below 1e-300.
+//! d/2 below. So what spreading adds is at most 0.84 s E[exp(-(S + Xi - eps)^2/(2v))], an expectation under the very law
+//! that was composed, if the larger of d/2 and d is charged twice over: let s <= 1/20. For y <= 0.3 the second bound is below
+//! 0.501 s at y = 0 and 0.382 s at y = 0.3, falling and convex in y but for a factor e^(1.5 y s) that is counted, and 0.84
+//! e^(-1/2 - y^2/2 - v/8) is above 0.509 and 0.486 there, falling too, and concave. From y = 0.3 on T >= 1.16, and 1.027
+//! e^(-1 + 1/(2T^2) + 1.5 y s)/T is at most 0.483 there and at y = 38, and smaller between, since its logarithm first falls
+//! and then rises; 0.84 e^(-1/2 - v/8) >= 0.509. Beyond y = 38 all is below 1e-300.
 //!
 //! **Errors charged**: probabilities and losses of every outcome; what the transform folds over the ends of the window
 //! (Chernoff at several tilts); the transform itself, 8 units for each of its log2 N stages in the Euclidean norm (radix 2
 //! to 4 needs less than half of that; Higham 2002, section 24.1); the T-th power of a spectrum of which every entry is known
-//! to within e, by T e (size + e)^(T - 1).
+//! to within e, by T e (size + e)^(T - 1), and of its multiplications 3 units for each of T factors.
 
 use super::cells::{Resolution, Side};
 use super::component::{Direction, UNIT, greater, lesser};
@@ -30,11 +37,14 @@ use super::points::{Grid, Outcome, outcomes};
 use crate::accounting::interval::Interval;
 use crate::accounting::law::Law;
 use crate::accounting::step::Step;
+use super::elementary::{dot, multiply_powers};
 use realfft::RealFftPlanner;
-use realfft::num_complex::Complex;
+use std::cell::RefCell;
 
 /// One kind of release on the lattice: masses at offset + (first + k) step.
 struct Spread {
+    times: u64,
+    /// The same, rounded.
     count: f64,
     offset: f64,
     step: f64,
@@ -59,6 +69,7 @@ pub(super) struct Lattice {
     start: f64,
     /// Tilted probabilities of the sum, modulo the window.
     entries: Vec<f64>,
+    blocks: Blocks,
     /// Bound on the error of each entry.
     entry_error: f64,
     /// ln M(tilt), with its error.
@@ -86,17 +97,24 @@ pub(super) struct Wish {
 const MOST_POINTS: f64 = 1_048_576.0;
 /// Largest s for which the lower bound is derived.
 const MOST_SPREAD: f64 = 0.05;
-/// ln of what may be folded over the ends of the window.
-const LOG_FOLDED: f64 = -26.0;
+/// What spreading adds, as a part of s times the expectation of the bump: see the module's derivation.
+const SPREADING: f64 = 0.84;
+/// ln of what may be folded over the ends of the window, relative to what is above eps.
+const LOG_FOLDED: f64 = -14.0;
 /// ln of what is left out of the sum for the lower bound.
 const FADED: f64 = -60.0;
 
 impl Lattice {
     /// Composes `steps` in one direction. `None` if that takes too many points.
-    pub(super) fn new(steps: &[(Step, u64)], direction: Direction, wish: Wish) -> Option<Self> {
+    pub(super) fn new(
+        steps: &[(Step, u64)],
+        direction: Direction,
+        wish: Wish,
+        planner: &RefCell<RealFftPlanner<f64>>,
+    ) -> Option<Self> {
         let (tilt, step) = (wish.tilt, wish.step);
         let spreads: Vec<_> =
-            steps.iter().map(|(one, count)| Spread::new(one, *count as f64, direction, wish)).collect::<Option<_>>()?;
+            steps.iter().map(|(one, count)| Spread::new(one, *count, direction, wish)).collect::<Option<_>>()?;
         let square = |x: f64| x * x;
         let spread = spreads.iter().map(|s| s.count * square(s.width)).sum::<f64>().sqrt() * 0.5 * (1.0 + 1e-14);
         // ln of the tilted probability beyond each end of a window, by Chernoff: (slope, height) of lines.
@@ -105,6 +123,7 @@ impl Lattice {
         let (log, near) = (totals(tilt), 1e-3 * (tilt + 1e-3));
         let variance = (totals(tilt + near) - 2.0 * log + totals(tilt - near)) / (near * near);
         let unit = (50.0 / variance).sqrt();
+        let log_folded = LOG_FOLDED - libm::log1p(tilt * (tilt + 1.0) * variance.sqrt());
         if !(log.is_finite() && unit.is_finite() && spread <= MOST_SPREAD) {
             return None;
         }
@@ -118,7 +137,7 @@ impl Lattice {
         // The tilted probability beyond eps + x is at most e^(height - by x), for positive by; below eps - x likewise.
         let reach = |above: bool| {
             let here = lines.iter().filter(|(by, _)| (*by > 0.0) == above);
-            here.map(|(by, height)| (height - LOG_FOLDED) / by.abs()).fold(f64::INFINITY, lesser)
+            here.map(|(by, height)| (height - log_folded) / by.abs()).fold(f64::INFINITY, lesser)
         };
         let (below, above) = (reach(false), reach(true));
         let wanted = (below + above).max(40.0 * spread).max(4.0 * step) / step;
@@ -135,7 +154,7 @@ impl Lattice {
         let folded = tail(true, above - 2.0 * step) + tail(false, below - 2.0 * step);
         let offset: f64 = spreads.iter().map(|s| s.count * s.offset).sum();
         let first = ((wish.epsilon - below - offset) / step).floor();
-        let composed = compose(&spreads, tilt, first as i64, points);
+        let composed = compose(&spreads, tilt, first as i64, points, &mut planner.borrow_mut());
         let charged = |of: fn(&Spread) -> f64| spreads.iter().map(|s| s.count * of(s)).sum::<f64>();
         let log_finite =
             spreads.iter().fold(Interval::ZERO, |sum, s| sum + (-s.infinite).ln_1p() * Interval::point(s.count));
@@ -146,6 +165,7 @@ impl Lattice {
             entry_error: composed.error,
             log: composed.log,
             log_error: composed.log_error + 1.01 * charged(|s| s.error),
+            blocks: Blocks::new(&composed.entries, tilt, step),
             entries: composed.entries,
             folded,
             spread,
@@ -158,146 +178,184 @@ impl Lattice {
 
     /// delta(eps), infinite losses included.
     pub(super) fn delta(&self, epsilon: f64) -> Interval {
-        let slack = self.slack + 16.0 * UNIT * epsilon.abs();
-        let (upper, lower) = (self.sums(epsilon - slack), self.sums(epsilon + slack));
-        let scale = |epsilon: f64| {
-            let exponent = self.log - self.tilt * epsilon;
-            let relative = self.log_error + 8.0 * UNIT * (self.log.abs() + (self.tilt * epsilon).abs() + 4.0);
-            Interval::new(exponent - relative, exponent + relative).exp()
-        };
-        let gap = 1.03 * self.spread * (lower.bump + self.folded * 1.2 + libm::exp(FADED));
-        let hi = scale(epsilon - slack) * (upper.sum + upper.error + self.folded);
-        let below = lower.sum - lower.error - self.folded - gap;
-        let lo = scale(epsilon + slack) * if below > 0.0 { below } else { 0.0 };
-        let charged = 1e-300 + self.surplus;
-        let lo = lo.lo - charged;
-        Interval::new(if lo > 0.0 { lo } else { 0.0 }, hi.hi) + self.infinite
+        Interval::new(self.bound(epsilon, Side::Lower), self.bound(epsilon, Side::Upper))
     }
 
-    /// Over all entries, in units of M(c) e^(-c eps), with x the distance of an entry above eps.
+    /// One end of delta(eps).
+    fn bound(&self, epsilon: f64, side: Side) -> f64 {
+        let slack = self.slack + 16.0 * UNIT * epsilon.abs();
+        let epsilon = if side == Side::Upper { epsilon - slack } else { epsilon + slack };
+        let sums = self.sums(epsilon);
+        let exponent = self.log - self.tilt * epsilon;
+        let relative = self.log_error + 8.0 * UNIT * (self.log.abs() + (self.tilt * epsilon).abs() + 4.0);
+        let scale = Interval::new(exponent - relative, exponent + relative).exp();
+        if side == Side::Upper {
+            return (scale * (sums.sum + sums.error + self.folded) + self.infinite).hi;
+        }
+        let below = sums.sum - sums.error - self.folded - self.gap(epsilon);
+        let lo = scale * if below > 0.0 { below } else { 0.0 };
+        let charged = 1e-300 + self.surplus;
+        let lo = lo.lo - charged;
+        (Interval::point(if lo > 0.0 { lo } else { 0.0 }) + self.infinite).lo
+    }
+
+    /// Over all entries above eps, in units of M(c) e^(-c eps), with x the distance of an entry above eps.
     fn sums(&self, epsilon: f64) -> Sums {
         let (c, h, n) = (self.tilt, self.step, self.entries.len());
         let loss = |k: usize| self.start + k as f64 * h - epsilon;
         let from = ((epsilon - self.start) / h).floor();
         let from = if from < 0.0 { 0 } else { (from as usize).min(n) };
-        let mut sums = Sums { sum: 0.0, error: 0.0, bump: 0.0 };
+        let mut sums = Sums { sum: 0.0, error: 0.0 };
         let (mut whole, mut kernels) = (0.0, 0.0);
-        let (turn, fade) = (libm::exp(-c * h), libm::exp(-h));
-        let mut k = from;
-        while k < n {
-            // Exact once for every block of entries, by repeated products inside.
+        let first = from.div_ceil(BLOCK);
+        for k in from..(first * BLOCK).min(n) {
             let x = loss(k);
-            let (mut a, mut b) = (libm::exp(-c * x), libm::exp(-x));
-            let end = (k + 32).min(n);
-            for entry in &self.entries[k..end] {
-                let gain = if b < 1.0 { a * (1.0 - b) } else { 0.0 };
-                sums.sum += entry * gain;
-                kernels += gain;
-                whole += entry * a;
-                a *= turn;
-                b *= fade;
-            }
+            let a = libm::exp(-c * x);
+            let gain = if x > 0.0 { -a * libm::expm1(-x) } else { 0.0 };
+            sums.sum += self.entries[k] * gain;
+            kernels += gain;
+            whole += self.entries[k].abs() * a;
+        }
+        let all = &self.blocks;
+        for (k, [plain, faded, size]) in all.sums.iter().enumerate().skip(first) {
+            let x = loss(k * BLOCK);
+            // The distance of the first entry may be rounded to less than zero.
+            let (a, b) = (libm::exp(-c * x), if x > 0.0 { libm::exp(-x) } else { 1.0 });
+            sums.sum += a * (plain - b * faded);
+            kernels += a * (all.kernels.0 - b * all.kernels.1);
+            whole += a * size;
             if a < 1e-40 {
                 // What is left is at most its factor, since all entries together are at most one, and their errors.
                 sums.error += a * (2.0 + n as f64 * self.entry_error);
                 break;
             }
-            k = end;
         }
-        // Products of 32 and the difference 1 - b cost at most 100 units of `whole`.
+        // Tables, the products with them and the difference cost at most 100 units of `whole`, and the tables' arguments.
         let count = n as f64;
-        sums.error +=
-            self.entry_error * kernels * 1.01 + (100.0 + count * 0.02) * UNIT * whole + count * UNIT * sums.sum;
-        if self.spread > 0.0 {
-            let v = self.spread * self.spread;
-            let exponent = |x: f64| -x * x / (2.0 * v) - c * x;
-            let reach = (2.0 * v * -FADED + c * c * v * v).sqrt() + c * v;
-            let middle = (epsilon - self.start) / h;
-            let low = (middle - reach / h - 1.0).clamp(0.0, count) as usize;
-            let high = (middle + reach / h + 2.0).clamp(0.0, count) as usize;
-            let mut bumps = 0.0;
-            for (k, entry) in self.entries.iter().enumerate().take(high).skip(low) {
-                let bump = libm::exp(exponent(loss(k)));
-                sums.bump += entry * bump;
-                bumps += bump;
-            }
-            sums.bump = (sums.bump + self.entry_error * bumps) * (1.0 + 1e-9);
-        }
+        sums.error += self.entry_error * kernels * 1.01
+            + (100.0 + 4.0 * BLOCK as f64 * c * h + count * 0.02) * UNIT * whole
+            + count * UNIT * sums.sum.abs();
         sums
     }
 
-    /// Ends of the least epsilon >= 0 with delta(epsilon) <= target, by halving between the ends of the window.
+    /// What spreading added, at most, in the same units.
+    fn gap(&self, epsilon: f64) -> f64 {
+        if self.spread == 0.0 {
+            return 0.0;
+        }
+        let (c, h, v) = (self.tilt, self.step, self.spread * self.spread);
+        let reach = (2.0 * v * -FADED + c * c * v * v).sqrt() + c * v;
+        let middle = (epsilon - self.start) / h;
+        let count = self.entries.len() as f64;
+        let low = (middle - reach / h - 1.0).clamp(0.0, count) as usize;
+        let high = (middle + reach / h + 2.0).clamp(0.0, count) as usize;
+        let (mut sum, mut bumps) = (0.0, 0.0);
+        for (k, entry) in self.entries.iter().enumerate().take(high).skip(low) {
+            let x = self.start + k as f64 * h - epsilon;
+            let bump = libm::exp(-x * x / (2.0 * v) - c * x);
+            sum += entry * bump;
+            bumps += bump;
+        }
+        let sum = (sum + self.entry_error * bumps) * (1.0 + 1e-9);
+        SPREADING * self.spread * (sum + self.folded * 1.2 + libm::exp(FADED))
+    }
+
+    /// Ends of the least epsilon >= 0 with delta(epsilon) <= target.
     pub(super) fn epsilon(&self, target: f64, guess: f64) -> Interval {
-        let end = |side: Side| {
-            // What could not be evaluated is proved on neither side.
-            let above = |epsilon: f64| {
-                let found = self.delta(epsilon);
-                if side == Side::Upper { found.hi.is_nan() || found.hi > target } else { found.lo > target }
-            };
-            if side == Side::Upper && !above(0.0) {
-                return 0.0;
-            }
-            let last = self.start + self.entries.len() as f64 * self.step;
-            let (mut lo, mut hi) = (0.0, if last > 0.0 { last } else { 0.0 });
-            // A secant on ln delta, whose slope is about -tilt, finds a short bracket.
-            let mut near = guess;
-            let mut width = 0.02 / self.tilt;
-            for _ in 0..6 {
-                let found = side.of(self.delta(near));
-                let by = (libm::log(found / target) / self.tilt).clamp(-2.0 / self.tilt, 2.0 / self.tilt);
-                if !by.is_finite() {
-                    break;
-                }
-                if found > target {
-                    lo = greater(lo, near)
-                } else {
-                    hi = lesser(hi, near)
-                }
-                near = greater(near + by, 0.0);
-                width = by.abs();
-                if width < 1e-7 * near {
-                    break;
-                }
-            }
-            for outward in [width + 1e-9 * near, 8.0 * width + 1e-6 * near] {
-                let (a, b) = (near - outward, near + outward);
-                if a > lo && above(a) {
-                    lo = a;
-                }
-                if b < hi && !above(b) {
-                    hi = b;
-                }
-            }
-            if above(hi) {
-                return if side == Side::Upper { f64::INFINITY } else { hi };
-            }
-            for _ in 0..60 {
-                if hi - lo <= 1e-7 * hi {
-                    break;
-                }
-                let middle = 0.5 * (lo + hi);
-                if above(middle) { lo = middle } else { hi = middle }
-            }
-            if side == Side::Upper {
-                hi
-            } else if lo > 0.0 && above(lo) {
-                lo
-            } else {
-                0.0
-            }
+        let upper = self.end(target, guess, Side::Upper);
+        let near = if upper.is_finite() { upper } else { guess };
+        Interval::new(self.end(target, near, Side::Lower), upper)
+    }
+
+    fn end(&self, target: f64, guess: f64, side: Side) -> f64 {
+        // What could not be evaluated is proved on neither side.
+        let above = |epsilon: f64| {
+            let found = self.bound(epsilon, side);
+            if side == Side::Upper { found.is_nan() || found > target } else { found > target }
         };
-        Interval::new(end(Side::Lower), end(Side::Upper))
+        if side == Side::Upper && !above(0.0) {
+            return 0.0;
+        }
+        // A secant on ln delta, whose slope is about -tilt.
+        let mut near = guess;
+        let (mut slope, mut before) = (self.tilt, None);
+        for _ in 0..8 {
+            let log = libm::log(self.bound(near, side) / target);
+            if let Some((other, log_other)) = before {
+                let secant: f64 = (log_other - log) / (near - other);
+                slope = if secant > 0.2 * self.tilt && secant < 5.0 * self.tilt { secant } else { self.tilt };
+            }
+            let by = (log / slope).clamp(-2.0 / self.tilt, 2.0 / self.tilt);
+            if !by.is_finite() {
+                break;
+            }
+            before = Some((near, log));
+            near = greater(near + by, 0.0);
+            if by.abs() <= 1e-8 * near {
+                break;
+            }
+        }
+        let outward = if side == Side::Upper { 1.0 } else { -1.0 };
+        let proved = |epsilon: f64| above(epsilon) == (side == Side::Lower);
+        let ends = [1e-8, 1e-7, 1e-6].into_iter().map(|part| near * (1.0 + outward * part));
+        if let Some(found) = ends.filter(|epsilon| *epsilon > 0.0).find(|epsilon| proved(*epsilon)) {
+            return found;
+        }
+        // By halving between the ends of the window.
+        let last = self.start + self.entries.len() as f64 * self.step;
+        let (mut lo, mut hi) = (0.0, if last > 0.0 { last } else { 0.0 });
+        if above(hi) {
+            return if side == Side::Upper { f64::INFINITY } else { hi };
+        }
+        for _ in 0..60 {
+            if hi - lo <= 1e-7 * hi {
+                break;
+            }
+            let middle = 0.5 * (lo + hi);
+            if above(middle) { lo = middle } else { hi = middle }
+        }
+        if side == Side::Upper {
+            hi
+        } else if lo > 0.0 && above(lo) {
+            lo
+        } else {
+            0.0
+        }
+    }
+}
+
+/// The entries in blocks, of which delta at any epsilon is a short sum: with x_j = j h in a block, the sums of e^(-c x) times
+/// entries, of e^(-(c + 1) x) times entries, and of the first with their sizes.
+#[derive(Debug)]
+struct Blocks {
+    sums: Vec<[f64; 3]>,
+    /// The first two sums for entries of one.
+    kernels: (f64, f64),
+}
+
+impl Blocks {
+    fn new(entries: &[f64], tilt: f64, step: f64) -> Self {
+        let factors = |slope: f64| -> Vec<f64> { (0..BLOCK).map(|k| libm::exp(-slope * (step * k as f64))).collect() };
+        let (plain, faded) = (factors(tilt), factors(tilt + 1.0));
+        let sums = entries
+            .chunks(BLOCK)
+            .map(|block| {
+                let n = block.len();
+                let size = block.iter().zip(&plain).map(|(entry, factor)| entry.abs() * factor).sum();
+                [dot(block, &plain[..n]), dot(block, &faded[..n]), size]
+            })
+            .collect();
+        Self { sums, kernels: (plain.iter().sum(), faded.iter().sum()) }
     }
 }
 
 struct Sums {
     sum: f64,
     error: f64,
-    bump: f64,
 }
 
 impl Spread {
-    fn new(one: &Step, count: f64, direction: Direction, wish: Wish) -> Option<Self> {
+    fn new(one: &Step, times: u64, direction: Direction, wish: Wish) -> Option<Self> {
         let resolution = Resolution { fineness: 1.0, log_floor: wish.log_floor };
         let (step, offset) = (wish.step, own_lattice(one, direction).map_or(0.0, |(first, _)| first));
         let grid = Grid { offset, step };
@@ -349,7 +407,8 @@ impl Spread {
         let error = error + 64.0 * UNIT;
         let infinite = Interval::new(one.infinite(direction == Direction::Add).lo, rest.infinite);
         Some(Self {
-            count,
+            times,
+            count: times as f64,
             offset,
             step,
             first,
@@ -366,31 +425,39 @@ impl Spread {
         self.offset + (self.first + k as i64) as f64 * self.step
     }
 
+    /// e^(tilt loss) within a block, relative to its beginning. Blocks are short where that might overflow.
+    fn factors(&self, tilt: f64) -> Vec<f64> {
+        let block = if tilt.abs() * self.step * BLOCK as f64 <= 300.0 { BLOCK } else { 1 };
+        (0..block).map(|k| libm::exp(tilt * (self.step * k as f64))).collect()
+    }
+
     /// ln M(tilt) of one release, by blocks so that neither powers nor sums lose much.
     fn log_moment(&self, tilt: f64) -> f64 {
-        let turn = libm::exp(tilt * self.step);
+        let factors = self.factors(tilt);
         let block = |(k, masses): (usize, &[f64])| {
-            let (mut sum, mut factor) = (0.0, 1.0);
-            for mass in masses {
-                sum += mass * factor;
-                factor *= turn;
-            }
-            libm::log(sum) + tilt * self.loss(BLOCK * k)
+            libm::log(dot(masses, &factors[..masses.len()])) + tilt * self.loss(factors.len() * k)
         };
-        let logs: Vec<f64> = self.masses.chunks(BLOCK).enumerate().map(block).collect();
+        let logs: Vec<f64> = self.masses.chunks(factors.len()).enumerate().map(block).collect();
         let top = logs.iter().copied().fold(f64::NEG_INFINITY, greater);
         top + libm::log(logs.iter().map(|log| libm::exp(log - top)).sum())
     }
 
     /// Tilted masses relative to e^log, folded into so many points; and the relative error of each.
     fn tilted(&self, tilt: f64, log: f64, points: usize) -> (Vec<f64>, f64) {
+        let factors = self.factors(tilt);
         let (mut folded, mut largest) = (vec![0.0; points], 0.0);
-        for (k, mass) in self.masses.iter().enumerate().filter(|(_, mass)| **mass > 0.0) {
-            let exponent = tilt * self.loss(k);
+        for (k, masses) in self.masses.chunks(factors.len()).enumerate() {
+            let exponent = tilt * self.loss(factors.len() * k);
             largest = greater(largest, exponent.abs());
-            folded[k % points] += mass * libm::exp(exponent - log);
+            let scale = libm::exp(exponent - log);
+            let mut place = factors.len() * k % points;
+            for (mass, factor) in masses.iter().zip(&factors) {
+                folded[place] += mass * (scale * factor);
+                place = if place + 1 == points { 0 } else { place + 1 };
+            }
         }
-        (folded, (2.0 * largest + 2.0 * log.abs() + 16.0) * UNIT)
+        // A block is e^300 at most.
+        (folded, (2.0 * largest + 2.0 * log.abs() + 640.0) * UNIT)
     }
 }
 
@@ -404,58 +471,79 @@ struct Composed {
 }
 
 /// The composition's tilted probabilities at `points` indices from `first` on.
-fn compose(spreads: &[Spread], tilt: f64, first: i64, points: usize) -> Composed {
+fn compose(
+    spreads: &[Spread],
+    tilt: f64,
+    first: i64,
+    points: usize,
+    planner: &mut RealFftPlanner<f64>,
+) -> Composed {
     let (n, half) = (points as f64, points / 2 + 1);
-    let stages = 8.0 * UNIT * (libm::log2(n) + 2.0);
-    let mut planner = RealFftPlanner::<f64>::new();
+    let padded = half.next_multiple_of(8);
+    let stages = stages(points);
     let forward = planner.plan_fft_forward(points);
     let (mut log, mut log_error, mut base) = (0.0, 0.0, 0_i128);
-    // ln |product|, its phase, its error relative to a bound, and ln of that bound.
-    let mut product = vec![[0.0; 4]; half];
+    // The product of all spectra, a bound on the product of what they stand for, and its error relative to that bound.
+    let (mut product, mut im) = (vec![1.0; padded], vec![0.0; padded]);
+    let (mut bounds, mut rates) = (vec![1.0; padded], vec![0.0; padded]);
+    let (mut one_re, mut one_im, mut one_bound) = (vec![0.0; padded], vec![0.0; padded], vec![0.0; padded]);
+    let mut spectrum = forward.make_output_vec();
     for spread in spreads {
         let one = spread.log_moment(tilt);
         let (mut weights, error) = spread.tilted(tilt, one, points);
         log += spread.count * one;
         log_error += spread.count * error + 4.0 * UNIT * log.abs();
-        base += i128::from(spread.first) * spread.count as i128;
-        let norm = weights.iter().map(|w| w * w).sum::<f64>().sqrt();
+        base += i128::from(spread.first) * i128::from(spread.times);
+        let norm = dot(&weights, &weights).sqrt();
         let doubt = 1.01 * stages * n.sqrt() * norm;
-        let mut spectrum = forward.make_output_vec();
         if forward.process(&mut weights, &mut spectrum).is_err() {
             // The lengths agree; and an infinite error proves nothing.
             log_error = f64::INFINITY;
         }
-        let count = spread.count;
-        for (all, value) in product.iter_mut().zip(&spectrum) {
-            let size = greater(value.re.hypot(value.im), 1e-300);
-            let (log, phase, bound) = (libm::log(size), value.im.atan2(value.re), size + doubt);
-            all[0] += count * log;
-            all[1] += count * phase;
-            all[2] += count * (doubt / bound + 8.0 * UNIT * (1.0 + log.abs() + phase.abs()));
-            all[3] += count * libm::log(bound);
+        for (k, value) in spectrum.iter().enumerate() {
+            (one_re[k], one_im[k]) = (value.re, value.im);
+            one_bound[k] = (value.re * value.re + value.im * value.im).sqrt() + doubt;
+            rates[k] += spread.count * doubt / one_bound[k];
         }
+        multiply_powers(spread.times, [&one_re, &one_im, &one_bound], [&mut product, &mut im, &mut bounds]);
     }
+    // Rounding of all the multiplications; that of bounds is within the one percent added below.
+    let rounding = 3.1 * UNIT * spreads.iter().map(|spread| spread.count + 1.0).sum::<f64>();
+    if !(rounding < 1e-3) {
+        log_error = f64::INFINITY;
+    }
+    // The inverse, by the same transform: for a real sequence with spectrum X, the sequence Re X - Im X has a spectrum Y with
+    // Re Y - Im Y = n times the sequence (Hartley). Both steps keep the Euclidean norm.
+    let mut hartley = vec![0.0; points];
     let (mut error, mut square) = (0.0, 0.0);
-    let mut spectrum: Vec<Complex<f64>> = Vec::with_capacity(half);
-    for (k, [log, phase, rate, bound]) in product.into_iter().enumerate() {
+    for k in 0..half {
         let real = k == 0 || 2 * k == points;
         let share = if real { 1.0 } else { 2.0 };
-        let (sin, cos) = libm::sincos(phase);
-        let size = libm::exp(log);
-        spectrum.push(Complex::new(size * cos, if real { 0.0 } else { size * sin }));
-        error += share * libm::exp(bound) * lesser(rate + 8.0 * UNIT, 2.0);
-        square += share * size * size;
+        let (re, im) = (product[k], if real { 0.0 } else { im[k] });
+        hartley[k] = re - im;
+        if !real {
+            hartley[points - k] = re + im;
+        }
+        // Products may underflow.
+        error += share * (1.01 * bounds[k] * lesser(rates[k] + rounding, 2.0) + 1e-300);
+        square += share * (re * re + im * im);
     }
-    let inverse = planner.plan_fft_inverse(points);
-    let mut cyclic = inverse.make_output_vec();
-    if inverse.process(&mut spectrum, &mut cyclic).is_err() {
+    if forward.process(&mut hartley, &mut spectrum).is_err() {
         log_error = f64::INFINITY;
     }
     let error = 1.01 * (error / n + stages * (square / n).sqrt());
     let from = (i128::from(first) - base).rem_euclid(points as i128) as usize;
-    cyclic.rotate_left(from);
-    cyclic.iter_mut().for_each(|entry| *entry /= n);
-    Composed { entries: cyclic, error, log, log_error }
+    let entry = |k: usize| {
+        let (value, sign) = if k < half { (spectrum[k], 1.0) } else { (spectrum[points - k], -1.0) };
+        (value.re - sign * value.im) / n
+    };
+    let entries = (from..points).chain(0..from).map(entry).collect();
+    Composed { entries, error, log, log_error }
+}
+
+/// The relative error of a transform of that many points, in the Euclidean norm.
+fn stages(points: usize) -> f64 {
+    8.0 * UNIT * (libm::log2(points as f64) + 2.0)
 }
 
 /// A length that the transform likes: a power of two, or three times one.

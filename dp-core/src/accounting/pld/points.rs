@@ -1,8 +1,10 @@
 //! Sampling, applied to a law in cells: what one direction of a release looks like, from one side.
 
-use super::cells::{Resolution, Side, cells};
+use super::cells::{Cell, Resolution, Side, cells, normal_reach};
 use super::component::{Direction, Points, UNIT};
+use super::elementary::{logarithms, mixtures, unmixed};
 use super::merging::sorted;
+use crate::accounting::law::Law;
 use crate::accounting::step::{Sampling, Step};
 
 /// Outcomes with losses in [low, high], P-probability p and mean likelihood ratio e^ratio, both known to within a relative
@@ -59,13 +61,38 @@ pub(super) fn outcomes(
     };
     let added = direction == Direction::Add && matches!(step.sampling, Sampling::Poisson(_));
     let mixed = |l: f64| if added { -mixture(rate, -l) } else { mixture(rate, l) };
-    // The next loss of the law, without sampling, at which sampling's loss is on the grid.
-    let stop = |l: f64| {
-        let Some(grid) = grid else { return f64::INFINITY };
-        let next = grid.offset + (((mixed(l) - grid.offset) / grid.step + 1e-6).floor() + 1.0) * grid.step;
-        if added { -unmixed(rate, -next) } else { unmixed(rate, next) }
+    // The losses of the law, without sampling, at which sampling's loss is on the grid.
+    let stops = |low: f64, high: f64| {
+        let Some(grid) = grid else { return Vec::new() };
+        let place = |l: f64| (mixed(l) - grid.offset) / grid.step;
+        let (first, last) = (place(low).ceil(), place(high).floor());
+        if !(last - first < MOST_STOPS) {
+            return Vec::new();
+        }
+        let sign = if added { -1.0 } else { 1.0 };
+        let lines = (0..=(last - first) as i64).map(|k| sign * (grid.offset + (first + k as f64) * grid.step));
+        let mut stops: Vec<f64> = lines.collect();
+        unmixed(rate, &mut stops);
+        stops.iter_mut().for_each(|l| *l *= sign);
+        stops.retain(|l| *l > low && *l < high);
+        stops
     };
-    let law = cells(&step.law, side, resolution, &stop);
+    let law = cells(&step.law, side, resolution, &stops);
+    // Sampling's losses at both ends of every cell.
+    let ends = || {
+        let sign = if added { -1.0 } else { 1.0 };
+        let all = |end: fn(&Cell) -> f64| {
+            let mut all = mixtures(rate, &law.cells.iter().map(|cell| sign * end(cell)).collect::<Vec<_>>());
+            all.iter_mut().for_each(|l| *l *= sign);
+            all
+        };
+        (all(|cell| cell.low), all(|cell| cell.high))
+    };
+    // Mean likelihood ratio - 1, and the error of its logarithm beside the cell's own.
+    let odds = |ratio: &dyn Fn(&Cell) -> f64| -> Vec<f64> {
+        law.cells.iter().map(|cell| rate * (ratio(cell) - 1.0)).collect()
+    };
+    let amplified = |odds: f64| 16.0 * UNIT * (1.0 + 1.0 / (1.0 + odds));
     match step.sampling {
         Sampling::Whole => {
             for cell in &law.cells {
@@ -76,25 +103,29 @@ pub(super) fn outcomes(
         }
         Sampling::Poisson(_) if added => {
             // P = base, Q = (1 - q) base + q other: loss -ln(1 - q + q e^-l), at most -ln(1 - q).
-            for cell in &law.cells {
-                let ratio = -libm::log1p(rate * (cell.q / cell.p - 1.0));
-                let (low, high) = (mixed(cell.low), mixed(cell.high));
-                each(Outcome { low, high, ratio, p: cell.p, error: cell.error });
+            let odds = odds(&|cell| cell.q / cell.p);
+            let (ratios, (lows, highs)) = (logarithms(&odds), ends());
+            for (k, cell) in law.cells.iter().enumerate() {
+                let error = cell.error + amplified(odds[k]);
+                each(Outcome { low: lows[k], high: highs[k], ratio: -ratios[k], p: cell.p, error });
             }
             let most = -libm::log1p(-rate);
             each(Outcome { low: most, high: most, ratio: most, p: law.infinite, error: 0.0 });
             Rest { infinite: 0.0, surplus: if side == Side::Upper { law.infinite } else { 0.0 } }
         }
         Sampling::Poisson(_) => {
-            let lowest = law.cells.first().map_or(f64::NEG_INFINITY, |cell| mixed(cell.low));
+            let odds = odds(&|cell| cell.p / cell.q);
+            let (ratios, (lows, highs)) = (logarithms(&odds), ends());
+            // No loss is below ln(1 - q).
+            let lowest = lows.first().copied().unwrap_or_else(|| libm::log1p(-rate));
             let missed = (1.0 - rate) * law.missed;
             if missed > 0.0 && lowest.is_finite() {
                 each(Outcome { low: lowest, high: lowest, ratio: lowest, p: missed, error: 1e-15 });
             }
-            for cell in &law.cells {
+            for (k, cell) in law.cells.iter().enumerate() {
                 let p = (1.0 - rate) * cell.q + rate * cell.p;
-                let ratio = libm::log1p(rate * (cell.p / cell.q - 1.0));
-                each(Outcome { low: mixed(cell.low), high: mixed(cell.high), ratio, p, error: cell.error });
+                let error = cell.error + amplified(odds[k]);
+                each(Outcome { low: lows[k], high: highs[k], ratio: ratios[k], p, error });
             }
             Rest { infinite: rate * law.infinite, surplus: missed }
         }
@@ -102,12 +133,14 @@ pub(super) fn outcomes(
             // One pair whose curve is that of removal for orders above 1 and its mirror image below: removal's positive
             // losses, their mirror images, and the rest at zero.
             let (mut rest, mut doubt) = (1.0 - rate * law.infinite, 1e-13);
-            for cell in law.cells.iter().filter(|cell| cell.low >= 0.0 && cell.high > 0.0) {
+            let odds = odds(&|cell| cell.p / cell.q);
+            let (ratios, (lows, highs)) = (logarithms(&odds), ends());
+            let positive = |(_, cell): &(usize, &Cell)| cell.low >= 0.0 && cell.high > 0.0;
+            for (k, cell) in law.cells.iter().enumerate().filter(positive) {
                 let p = (1.0 - rate) * cell.q + rate * cell.p;
-                let ratio = libm::log1p(rate * (cell.p / cell.q - 1.0));
-                let (low, high) = (mixed(cell.low), mixed(cell.high));
-                each(Outcome { low, high, ratio, p, error: cell.error });
-                each(Outcome { low: -high, high: -low, ratio: -ratio, p: cell.q, error: cell.error });
+                let (low, high, ratio, error) = (lows[k], highs[k], ratios[k], cell.error + amplified(odds[k]));
+                each(Outcome { low, high, ratio, p, error });
+                each(Outcome { low: -high, high: -low, ratio: -ratio, p: cell.q, error });
                 rest -= p + cell.q;
                 doubt += 2.0 * (p + cell.q) * cell.error;
             }
@@ -133,17 +166,27 @@ fn mixture(rate: f64, l: f64) -> f64 {
     }
 }
 
-/// The inverse; minus infinity below every value.
-fn unmixed(rate: f64, loss: f64) -> f64 {
-    let odds = libm::expm1(loss.min(600.0)) / rate;
-    if rate == 1.0 {
-        loss
-    } else if loss > 600.0 {
-        loss - libm::log(rate)
-    } else if odds <= -1.0 {
-        f64::NEG_INFINITY
-    } else {
-        libm::log1p(odds)
+/// Beyond so many lines of a grid a law is not cut at them.
+const MOST_STOPS: f64 = 1e7;
+
+/// How far the losses of one release reach, from end to end, where a lattice takes many cells for them; zero where its
+/// outcomes are listed.
+pub(super) fn span(step: &Step, direction: Direction, log_floor: f64) -> f64 {
+    let (low, high) = match &step.law {
+        Law::Gaussian(law) => {
+            let shift = 1.0 / law.multiplier.mid();
+            let high = shift * (normal_reach(log_floor) + 0.5 * shift);
+            (-high, high)
+        }
+        // Its cells take longer, one by one.
+        Law::Laplace(law) => (-4.0 * law.largest.hi, 4.0 * law.largest.hi),
+        Law::SmoothDiscreteGaussian(_) | Law::Atoms(_) => return 0.0,
+    };
+    match step.sampling {
+        Sampling::Whole => high - low,
+        Sampling::Poisson(rate) if direction == Direction::Add => mixture(rate.mid(), -low) - mixture(rate.mid(), -high),
+        Sampling::Poisson(rate) => mixture(rate.mid(), high) - mixture(rate.mid(), low),
+        Sampling::WithoutReplacement(rate) => 2.0 * mixture(rate.mid(), high),
     }
 }
 
