@@ -24,6 +24,7 @@ use crate::Error;
 use crate::sensitivity::Neighbors;
 use realfft::RealFftPlanner;
 use std::cell::RefCell;
+use std::collections::HashMap;
 
 const NAME: &str = "the PLD accountant";
 
@@ -56,7 +57,12 @@ const NAME: &str = "the PLD accountant";
 #[derive(Clone, Debug)]
 pub struct PldAccountant {
     neighbors: Neighbors,
+    /// No two alike.
     steps: Vec<(Step, u64)>,
+    /// Where in `steps` those with a fingerprint are.
+    places: HashMap<u64, Vec<usize>>,
+    /// How many releases in all.
+    releases: u64,
     tolerance: f64,
     lattice_alone: bool,
 }
@@ -65,7 +71,14 @@ impl PldAccountant {
     /// Nothing composed yet.
     #[must_use]
     pub fn new(neighbors: Neighbors) -> Self {
-        Self { neighbors, steps: Vec::new(), tolerance: 1e-3, lattice_alone: false }
+        Self {
+            neighbors,
+            steps: Vec::new(),
+            places: HashMap::new(),
+            releases: 0,
+            tolerance: 1e-3,
+            lattice_alone: false,
+        }
     }
 
     /// Aims at this relative width where the contour of a continuous loss does not hold; 1e-3 unless set, down to 1e-5.
@@ -91,19 +104,26 @@ impl PldAccountant {
     /// Adds `count` runs of `event`.
     ///
     /// # Errors
-    /// Refuses by name an event of another relation or without a known dominating pair; nothing was composed then.
+    /// Refuses by name an event of another relation or without a known dominating pair, and more than 2^64 releases in all;
+    /// nothing was composed then.
     pub fn compose(&mut self, event: &Event, count: u64) -> Result<(), Error> {
-        let mut all = self.steps.clone();
-        for (step, times) in steps(NAME, event, self.neighbors)? {
-            let overflow = Error::Overflow { what: "the number of releases", fits: "64 bits", remedy: "compose fewer" };
-            let times = times.checked_mul(count).ok_or(overflow.clone())?;
-            match all.iter_mut().find(|(known, _)| *known == step) {
-                Some((_, known)) => *known = known.checked_add(times).ok_or(overflow)?,
-                None if times > 0 => all.push((step, times)),
+        let steps = steps(NAME, event, self.neighbors)?;
+        let total = |sum: u64, times: u64| sum.checked_add(times.checked_mul(count)?);
+        let releases = steps.iter().try_fold(self.releases, |sum, (_, times)| total(sum, *times));
+        let overflow = || Error::Overflow { what: "the number of releases", fits: "64 bits", remedy: "compose fewer" };
+        self.releases = releases.ok_or_else(overflow)?;
+        for (step, times) in steps {
+            let times = times * count;
+            let places = self.places.entry(step.fingerprint()).or_default();
+            match places.iter().find(|place| self.steps[**place].0 == step) {
+                Some(place) => self.steps[*place].1 += times,
+                None if times > 0 => {
+                    places.push(self.steps.len());
+                    self.steps.push((step, times));
+                }
                 None => {}
             }
         }
-        self.steps = all;
         Ok(())
     }
 
@@ -148,7 +168,7 @@ impl PldAccountant {
     }
 
     /// The larger of the two directions; one is enough where nothing is Poisson-sampled.
-    fn worst(&self, answer: impl Fn(&Composition) -> Interval) -> Interval {
+    fn worst(&self, answer: impl Fn(&Composition<'_>) -> Interval) -> Interval {
         let planner = RefCell::new(RealFftPlanner::new());
         let composition =
             |direction| Composition::new(&self.steps, direction, self.tolerance, self.lattice_alone, &planner);

@@ -6,6 +6,7 @@ use super::law::{Atoms, Gaussian, Laplace, Law, SmoothDiscreteGaussian, discrete
 use crate::Error;
 use crate::privacy::Rational;
 use crate::sensitivity::Neighbors;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// How the data that the law ran on were drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -198,6 +199,27 @@ impl Parser {
 }
 
 impl Step {
+    /// The same for equal steps, and hardly ever for others.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let mut hash = DefaultHasher::new();
+        let mut add = |x: &Interval| (x.lo.to_bits(), x.hi.to_bits()).hash(&mut hash);
+        match &self.law {
+            Law::Gaussian(law) => add(&law.multiplier),
+            Law::Laplace(law) => add(&law.largest),
+            Law::SmoothDiscreteGaussian(law) => add(&law.sigma),
+            Law::Atoms(law) => {
+                for atom in law.atoms.iter().take(2).chain(law.atoms.get(law.atoms.len() / 2)) {
+                    add(&atom.loss);
+                    add(&atom.p);
+                }
+            }
+        }
+        if let Sampling::Poisson(rate) | Sampling::WithoutReplacement(rate) = &self.sampling {
+            add(rate);
+        }
+        hash.finish()
+    }
+
     /// delta at epsilon >= 0 of one such step: the larger of its two directions.
     ///
     /// With sampling the curve of the law is only rescaled (Zhu, Dong and Wang 2022, Proposition 30, and directly from

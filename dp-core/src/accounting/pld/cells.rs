@@ -73,7 +73,7 @@ pub(crate) struct Resolution {
 pub(crate) type Stops<'a> = &'a dyn Fn(f64, f64) -> Vec<f64>;
 
 /// The law in cells. None straddles a stop.
-pub(crate) fn cells(law: &Law, side: Side, resolution: Resolution, stops: Stops) -> Cells {
+pub(crate) fn cells(law: &Law, side: Side, resolution: Resolution, stops: Stops<'_>) -> Cells {
     match law {
         Law::Gaussian(law) => {
             let sigma = side.opposite().of(law.multiplier);
@@ -136,7 +136,7 @@ const MOST_CELLS: f64 = 1e6;
 ///
 /// With a grid (a discrete Gaussian of that sigma >= 100) cells end at half-integers, and the density is corrected term by
 /// term so that its integral over them is the sum over the integers inside (Euler-Maclaurin for midpoints).
-fn normal_cells(shift: f64, side: Side, resolution: Resolution, grid: Option<f64>, stops: Stops) -> Cells {
+fn normal_cells(shift: f64, side: Side, resolution: Resolution, grid: Option<f64>, stops: Stops<'_>) -> Cells {
     let reach = normal_reach(resolution.log_floor);
     let least = grid.map_or(0.0, |sigma| 1.0 / sigma);
     let tail = normal_tail(Interval::point(reach * (1.0 - 1e-12) - 2.0 * least)).hi;
@@ -260,7 +260,7 @@ fn normal_edges(shift: f64, ends: (f64, f64), fineness: f64, grid: Option<f64>, 
 }
 
 /// Losses between -t and t with densities e^(-(t - l) / 2) / 4 and e^(-(t + l) / 2) / 4, and an atom at each end.
-fn laplace_cells(largest: f64, resolution: Resolution, stops: Stops) -> Cells {
+fn laplace_cells(largest: f64, resolution: Resolution, stops: Stops<'_>) -> Cells {
     let t = largest;
     let stops = stops(-t, t);
     let mut stops = stops.iter().copied().peekable();

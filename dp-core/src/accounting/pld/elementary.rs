@@ -216,7 +216,7 @@ pub(super) fn mixtures(rate: f64, values: &[f64]) -> Vec<f64> {
         mix(rate, &mut all);
         for (all, l) in all.iter_mut().zip(values) {
             // NaN too.
-            if !(l.abs() <= LARGEST_EXPONENT) {
+            if l.is_nan() || l.abs() > LARGEST_EXPONENT {
                 *all = if *l > 0.0 { l + libm::log(rate) } else { libm::log1p(rate * libm::expm1(*l)) };
             }
         }

@@ -33,11 +33,11 @@
 
 use super::cells::{Resolution, Side};
 use super::component::{Direction, UNIT, greater, lesser};
+use super::elementary::{dot, multiply_powers};
 use super::points::{Grid, Outcome, outcomes};
 use crate::accounting::interval::Interval;
 use crate::accounting::law::Law;
 use crate::accounting::step::Step;
-use super::elementary::{dot, multiply_powers};
 use realfft::RealFftPlanner;
 use std::cell::RefCell;
 
@@ -471,13 +471,7 @@ struct Composed {
 }
 
 /// The composition's tilted probabilities at `points` indices from `first` on.
-fn compose(
-    spreads: &[Spread],
-    tilt: f64,
-    first: i64,
-    points: usize,
-    planner: &mut RealFftPlanner<f64>,
-) -> Composed {
+fn compose(spreads: &[Spread], tilt: f64, first: i64, points: usize, planner: &mut RealFftPlanner<f64>) -> Composed {
     let (n, half) = (points as f64, points / 2 + 1);
     let padded = half.next_multiple_of(8);
     let stages = stages(points);
@@ -509,7 +503,7 @@ fn compose(
     }
     // Rounding of all the multiplications; that of bounds is within the one percent added below.
     let rounding = 3.1 * UNIT * spreads.iter().map(|spread| spread.count + 1.0).sum::<f64>();
-    if !(rounding < 1e-3) {
+    if rounding.is_nan() || rounding >= 1e-3 {
         log_error = f64::INFINITY;
     }
     // The inverse, by the same transform: for a real sequence with spectrum X, the sequence Re X - Im X has a spectrum Y with

@@ -66,7 +66,7 @@ pub(super) fn outcomes(
         let Some(grid) = grid else { return Vec::new() };
         let place = |l: f64| (mixed(l) - grid.offset) / grid.step;
         let (first, last) = (place(low).ceil(), place(high).floor());
-        if !(last - first < MOST_STOPS) {
+        if (last - first).is_nan() || last - first >= MOST_STOPS {
             return Vec::new();
         }
         let sign = if added { -1.0 } else { 1.0 };
@@ -184,7 +184,9 @@ pub(super) fn span(step: &Step, direction: Direction, log_floor: f64) -> f64 {
     };
     match step.sampling {
         Sampling::Whole => high - low,
-        Sampling::Poisson(rate) if direction == Direction::Add => mixture(rate.mid(), -low) - mixture(rate.mid(), -high),
+        Sampling::Poisson(rate) if direction == Direction::Add => {
+            mixture(rate.mid(), -low) - mixture(rate.mid(), -high)
+        }
         Sampling::Poisson(rate) => mixture(rate.mid(), high) - mixture(rate.mid(), low),
         Sampling::WithoutReplacement(rate) => 2.0 * mixture(rate.mid(), high),
     }
