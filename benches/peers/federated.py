@@ -25,7 +25,7 @@ def flower() -> dict[str, float]:
 
 
 def ours(rows: str) -> dict[str, dict[str, float]]:
-    command = ["cargo", "run", "--quiet", "--release", "-p", "veilsum-benches", "--", "federated"]
+    command = ["cargo", "run", "--quiet", "--release", "-p", "veilsum-benches", "--features", "fast", "--", "federated"]
     done = subprocess.run([*command, rows] if rows else command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     results = [json.loads(line) for line in done.stdout.splitlines()]
     return {result["row"]: result for result in results}

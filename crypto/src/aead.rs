@@ -10,6 +10,8 @@ mod rust_crypto;
 
 #[cfg(feature = "fast")]
 use graviola as backend;
+#[cfg(feature = "fast")]
+pub(crate) use graviola::runs_here as graviola_runs_here;
 #[cfg(not(feature = "fast"))]
 use rust_crypto as backend;
 

@@ -2,6 +2,8 @@
 //!
 //! What the rest of the crate rules out by construction is the caller's duty here.
 
+pub use crate::agreement::x25519;
+
 use crate::aead::Suite;
 use crate::cobblestone;
 use crate::error::Error;

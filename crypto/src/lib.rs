@@ -29,6 +29,7 @@ mod envelope;
 mod error;
 #[doc = include_str!("../docs/format.md")]
 pub mod format {}
+mod agreement;
 pub mod hazmat;
 mod hpke;
 mod identity;

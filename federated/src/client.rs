@@ -19,7 +19,7 @@ pub(crate) use party::{graph_seed, rotation};
 pub use seat::Seat;
 
 use crate::Error;
-use crate::encoding::{self, Update};
+use crate::encoding::Update;
 use crate::keys::{self, End, RoundSecrets};
 use crate::mask::{self, Mask};
 use crate::message::{self, Advert, Delivery, Directory, Kind, OpenShare, SealedShares, Secret, SignedAdvert};
@@ -266,14 +266,10 @@ impl Client<Shared> {
     pub fn upload(self, delivery: &[u8], update: Update<'_>, weight: u32, metrics: &[f64]) -> Step<Uploaded, Shared> {
         self.step(|party, now| {
             let config = party.config();
-            let rotation = party.rotation();
-            let mut values = Zeroizing::new(encoding::encode(config, rotation.as_ref(), update, weight, metrics)?);
+            let values = party.encoded(update, weight, metrics)?;
             let body = message::open_from_server(Kind::Delivery, party.context(), delivery)?;
             let delivery = Delivery::decode(body, config)?;
             let holding = open_delivery(party, now, delivery)?;
-            if let Some(plan) = config.noise() {
-                plan.add_share(&mut values)?;
-            }
             let masks = masks_of(party, now, &holding.present)?;
             let bits = config.modulus_bits();
             let packed =

@@ -60,7 +60,7 @@ pub(crate) fn encode(
         }
     };
     let mut sum = vec![0_i64; dimension];
-    let mut rounder = config.noise().map(|_| Bits::fresh()).transpose()?;
+    let mut rounder = config.noise().map(|_| Bits::fresh(dimension));
     let mut scratch = vec![0.0; dimension];
     for row in rows.chunks_exact(dimension) {
         // Read once: what is checked below is what is used.
@@ -196,8 +196,10 @@ struct Bits {
 }
 
 impl Bits {
-    fn fresh() -> Result<Self, Error> {
-        Ok(Self { block: vec![0; 16 * 1024], used: 16 * 1024 })
+    /// For rows of `dimension` numbers.
+    fn fresh(dimension: usize) -> Self {
+        let size = (4 * dimension).min(16 * 1024);
+        Self { block: vec![0; size], used: size }
     }
 
     /// A multiple of 2^-32 in [0, 1): finer than the roundings it decides, and unbiased to 2^-33 of a grid step.
@@ -221,7 +223,7 @@ mod tests {
     #[test]
     fn rounding_is_unbiased_and_within_the_bound() {
         let row = [0.25, -0.75, 3.5, 0.0, -2.0];
-        let mut bits = Bits::fresh().expect("a valid case");
+        let mut bits = Bits::fresh(5);
         let mut sum = [0; 5];
         for _ in 0..40_000 {
             let mut one = [0; 5];
@@ -245,7 +247,7 @@ mod tests {
     fn a_bound_that_chance_cannot_meet_ends_in_rounding_towards_zero() {
         let row = [1.5, -1.5, 1.5];
         let mut sum = [0; 3];
-        add_conditionally_rounded(&mut sum, &row, 3, &mut Bits::fresh().expect("a valid case")).expect("a valid case");
+        add_conditionally_rounded(&mut sum, &row, 3, &mut Bits::fresh(5)).expect("a valid case");
         assert!(squared_norm(&sum) <= 3);
     }
 

@@ -2,10 +2,11 @@
 
 use crate::Error;
 use crate::mask::{Mask, Sign};
-use crate::message::{Advert, Secret};
+use crate::message::{self, Advert};
 use crate::round::Context;
 use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
+use veilsum_crypto::secret::Secret;
 use veilsum_crypto::{Key, hazmat};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
@@ -52,13 +53,9 @@ fn expand(secret: &[u8], context: &Context, label: &[u8], info: &[u8]) -> Zeroiz
 }
 
 /// X25519, refusing keys of low order.
-fn agree(secret: &StaticSecret, peer: u32, key: &[u8; 32]) -> Result<Zeroizing<[u8; 32]>, Error> {
-    let shared = secret.diffie_hellman(&PublicKey::from(*key));
-    if shared.was_contributory() {
-        Ok(Zeroizing::new(shared.to_bytes()))
-    } else {
-        Err(Error::refused("advertise", format!("client {peer} advertised a public key of low order")))
-    }
+fn agree(secret: &StaticSecret, peer: u32, key: &[u8; 32]) -> Result<Secret<32>, Error> {
+    hazmat::x25519(secret.as_bytes(), key)
+        .ok_or_else(|| Error::refused("advertise", format!("client {peer} advertised a public key of low order")))
 }
 
 /// One end of a pair: a client's number and its key pair of one purpose.
@@ -85,7 +82,7 @@ impl<'a> End<'a> {
         let (me, peer) = ((self.client, &self.public), (peer, key));
         let (low, high) = if me.0 < peer.0 { (me, peer) } else { (peer, me) };
         let info = [&low.0.to_be_bytes()[..], &high.0.to_be_bytes(), low.1, high.1].concat();
-        Ok(expand(&*shared, context, label, &info))
+        Ok(expand(shared.expose(), context, label, &info))
     }
 
     /// The mask that this client shares with `peer`, as this client applies it.
@@ -97,7 +94,7 @@ impl<'a> End<'a> {
     /// The key under which the two clients seal shares to each other.
     pub(crate) fn share_key(&self, context: &Context, peer: u32, key: &[u8; 32]) -> Result<Key, Error> {
         let key = self.key_with(context, b"veilsum.federated.share-key.v1\0", peer, key)?;
-        Ok(hazmat::key_from_secret(veilsum_crypto::secret::Secret::copied_from(&key), veilsum_crypto::Suite::default()))
+        Ok(hazmat::key_from_secret(Secret::copied_from(&key), veilsum_crypto::Suite::default()))
     }
 }
 
@@ -123,7 +120,7 @@ pub(crate) fn share_commitment(
     context: &Context,
     dealer: u32,
     holder: u32,
-    secret: Secret,
+    secret: message::Secret,
     share: &[u8; 32],
 ) -> [u8; 32] {
     let of_what = [&dealer.to_be_bytes()[..], &holder.to_be_bytes(), &[secret as u8]].concat();

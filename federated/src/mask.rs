@@ -5,9 +5,8 @@
 //! of which reduction modulo 2^b keeps the low bits, so a mask is uniform on the ring.
 
 use crate::ring::Lane;
-use aes::Aes256;
-use cipher::{Block, KeyIvInit, StreamCipherCore, StreamCipherSeekCore};
-use ctr::{CtrCore, flavors::Ctr128BE};
+use aes::{Aes256Enc, Block};
+use cipher::{BlockCipherEncrypt, KeyInit};
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
@@ -17,9 +16,6 @@ const TILE: usize = 16 * 1024;
 const BURST: usize = 512;
 /// Bytes of a block of AES.
 const BLOCK: usize = 16;
-
-/// Block by block, without the buffer of a byte-wise stream: keystream is written, not XORed onto zeros.
-type Keystream = CtrCore<Aes256, Ctr128BE>;
 
 /// The 32-byte key of one mask, and the direction in which it is applied.
 pub(crate) struct Mask {
@@ -49,15 +45,21 @@ impl Sign {
 }
 
 /// Applies every mask to `sum`, tile by tile, on all threads of the current pool.
+///
+/// Counter mode (NIST SP 800-38A, section 6.5) starts at zero under every key, so the counters of a tile are the same for
+/// all masks: written once, they are encrypted under each key in turn, as many blocks at a time as the cipher takes.
 pub(crate) fn apply<L: Lane>(sum: &mut [L], masks: &[Mask]) {
     sum.par_chunks_mut(TILE).enumerate().for_each(|(tile, lanes)| {
+        let first = tile * TILE * L::BYTES / BLOCK;
+        let counters = counter_blocks(first, (lanes.len() * L::BYTES).div_ceil(BLOCK));
         let mut burst = Zeroizing::new([[0_u8; BLOCK]; BURST]);
         for mask in masks {
-            let mut stream = Keystream::new((&*mask.key).into(), &[0; BLOCK].into());
-            stream.set_block_pos((tile * TILE * L::BYTES / BLOCK) as u128);
-            for part in lanes.chunks_mut(BURST * BLOCK / L::BYTES) {
-                let blocks = &mut burst[..(part.len() * L::BYTES).div_ceil(BLOCK)];
-                stream.write_keystream_blocks(Block::<Keystream>::cast_slice_from_core_mut(blocks));
+            let cipher = Aes256Enc::new((&*mask.key).into());
+            for (part, counters) in lanes.chunks_mut(BURST * BLOCK / L::BYTES).zip(counters.chunks(BURST)) {
+                let blocks = &mut burst[..counters.len()];
+                cipher
+                    .encrypt_blocks_b2b(counters, Block::cast_slice_from_core_mut(blocks))
+                    .expect("there are as many blocks as counters");
                 let bytes = blocks.as_flattened();
                 match mask.sign {
                     Sign::Plus => L::add_words(part, bytes),
@@ -68,10 +70,15 @@ pub(crate) fn apply<L: Lane>(sum: &mut [L], masks: &[Mask]) {
     });
 }
 
+/// `first`, `first + 1`, ... as 128-bit big-endian blocks.
+fn counter_blocks(first: usize, count: usize) -> Vec<Block> {
+    (first..first + count).map(|counter| Block::from((counter as u128).to_be_bytes())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cipher::StreamCipher;
+    use cipher::{KeyIvInit, StreamCipher};
 
     fn mask(byte: u8, sign: Sign) -> Mask {
         Mask { key: Zeroizing::new([byte; 32]), sign }
@@ -83,7 +90,7 @@ mod tests {
         let mut tiled = vec![0_u32; count];
         apply(&mut tiled, &[mask(7, Sign::Plus)]);
         let mut whole = vec![0_u8; count * 4];
-        ctr::Ctr128BE::<Aes256>::new(&[7; 32].into(), &[0; 16].into()).write_keystream(&mut whole);
+        ctr::Ctr128BE::<aes::Aes256>::new(&[7; 32].into(), &[0; 16].into()).write_keystream(&mut whole);
         let expected: Vec<u32> = whole.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
         assert_eq!(tiled, expected);
     }

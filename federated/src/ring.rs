@@ -4,6 +4,7 @@
 //! and are reduced where they are packed or read.
 
 use crate::Error;
+use rayon::prelude::*;
 
 /// The widest ring: one bit less than a signed word, so that every residue has a signed reading in `i64`.
 pub const MAX_BITS: u32 = 62;
@@ -99,25 +100,43 @@ pub(crate) fn check_packed(bytes: &[u8], bits: u32, count: usize) -> Result<(), 
     }
 }
 
-/// Reads `count` packed residues and hands each to `visit` with its index.
-pub(crate) fn unpack(bytes: &[u8], bits: u32, count: usize, mut visit: impl FnMut(usize, u64)) -> Result<(), Error> {
+/// Reads `count` packed residues.
+pub(crate) fn unpack(bytes: &[u8], bits: u32, count: usize) -> Result<Vec<u64>, Error> {
     check_packed(bytes, bits, count)?;
-    let keep = (1_u64 << bits) - 1;
-    let (mut held, mut filled) = (0_u128, 0_u32);
-    let mut chunks = bytes.chunks(8);
-    for index in 0..count {
-        if filled < bits {
-            let chunk = chunks.next().unwrap_or_default();
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            held |= u128::from(u64::from_le_bytes(word)) << filled;
-            filled += 64;
-        }
-        visit(index, held as u64 & keep);
-        held >>= bits;
-        filled -= bits;
-    }
+    let mut words = vec![0_u64; count];
+    add_residues(&mut words, bytes, bits);
+    Ok(words)
+}
+
+/// Residues that one thread adds at a time: a multiple of eight, so that their bits begin and end with a byte.
+const TILE: usize = 16 * 1024;
+
+/// Adds as many packed residues as `sum` has lanes, on all threads of the current pool.
+pub(crate) fn add_packed<L: Lane>(sum: &mut [L], bytes: &[u8], bits: u32) -> Result<(), Error> {
+    check_packed(bytes, bits, sum.len())?;
+    let parts = sum.par_chunks_mut(TILE).zip(bytes.par_chunks(TILE / 8 * bits as usize));
+    parts.for_each(|(lanes, bytes)| add_residues(lanes, bytes, bits));
     Ok(())
+}
+
+fn add_residues<L: Lane>(lanes: &mut [L], bytes: &[u8], bits: u32) {
+    let (keep, width) = ((1_u64 << bits) - 1, bits as usize);
+    // A residue lies within the eight bytes from its first bit's on, if it has no more than 57 bits.
+    let within = if width <= 57 && bytes.len() >= 8 { (8 * (bytes.len() - 8) + 7) / width + 1 } else { 0 };
+    let (most, rest) = lanes.split_at_mut(within.min(lanes.len()));
+    for (i, lane) in most.iter_mut().enumerate() {
+        let at = i * width;
+        let mut window = [0; 8];
+        window.copy_from_slice(&bytes[at / 8..at / 8 + 8]);
+        *lane = lane.plus(L::from_u64(u64::from_le_bytes(window) >> (at % 8) & keep));
+    }
+    for (i, lane) in (most.len()..).zip(rest) {
+        let at = i * width;
+        let end = bytes.len().min(at / 8 + 16);
+        let mut window = [0; 16];
+        window[..end - at / 8].copy_from_slice(&bytes[at / 8..end]);
+        *lane = lane.plus(L::from_u64((u128::from_le_bytes(window) >> (at % 8)) as u64 & keep));
+    }
 }
 
 /// The signed reading of a residue: the representative in [-2^(b-1), 2^(b-1)).
@@ -136,10 +155,21 @@ mod tests {
         fn what_is_packed_reads_back(bits in 2..=MAX_BITS, words in prop::collection::vec(any::<u64>(), 0..70)) {
             let bytes = pack(&words, bits);
             prop_assert_eq!(bytes.len(), packed_len(words.len(), bits));
-            let mut again = Vec::new();
-            unpack(&bytes, bits, words.len(), |_, w| again.push(w)).expect("a valid case");
+            let again = unpack(&bytes, bits, words.len()).expect("a valid case");
             let reduced: Vec<u64> = words.iter().map(|w| w & ((1 << bits) - 1)).collect();
             prop_assert_eq!(again, reduced);
+        }
+
+        #[test]
+        fn tiles_add_up(bits in 2..=MAX_BITS, extra in 0..100_usize, word in any::<u64>()) {
+            let words: Vec<u64> = (0..(TILE + extra) as u64).map(|i| word.wrapping_mul(i | 1).rotate_left(i as u32)).collect();
+            let (mut narrow, mut wide) = (vec![7_u32; words.len()], vec![7_u64; words.len()]);
+            let bytes = pack(&words, bits);
+            add_packed(&mut narrow, &bytes, bits).expect("a valid case");
+            add_packed(&mut wide, &bytes, bits).expect("a valid case");
+            for (i, word) in words.iter().map(|w| w & ((1 << bits) - 1)).enumerate() {
+                prop_assert_eq!((narrow[i], wide[i]), ((word as u32).wrapping_add(7), word + 7));
+            }
         }
 
         #[test]
@@ -153,10 +183,10 @@ mod tests {
     #[test]
     fn a_vector_of_another_length_or_with_stray_bits_is_refused() {
         let bytes = pack(&[1_u32, 2, 3], 11);
-        assert!(unpack(&bytes[..4], 11, 3, |_, _| ()).is_err());
-        assert!(unpack(&[&bytes[..], &[0]].concat(), 11, 3, |_, _| ()).is_err());
+        assert!(unpack(&bytes[..4], 11, 3).is_err());
+        assert!(unpack(&[&bytes[..], &[0]].concat(), 11, 3).is_err());
         let mut stray = bytes.clone();
         stray[4] |= 0x80;
-        assert!(unpack(&stray, 11, 3, |_, _| ()).is_err());
+        assert!(unpack(&stray, 11, 3).is_err());
     }
 }

@@ -12,7 +12,7 @@ use crate::Error;
 use crate::client::{graph_seed, rotation};
 use crate::encoding;
 use crate::message::{self, Advert, Delivery, Directory, Kind, SealedShares, SignedAdvert};
-use crate::ring::{self, Lane};
+use crate::ring;
 use crate::round::{Context, Graph, Roster, RoundConfig, RoundId};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -130,12 +130,9 @@ impl Lanes {
     }
 
     fn add_packed(&mut self, bytes: &[u8], bits: u32) -> Result<(), Error> {
-        fn add<L: Lane>(sum: &mut [L], bytes: &[u8], bits: u32) -> Result<(), Error> {
-            ring::unpack(bytes, bits, sum.len(), |i, word| sum[i] = sum[i].plus(L::from_u64(word)))
-        }
         match self {
-            Self::Narrow(sum) => add(sum, bytes, bits),
-            Self::Wide(sum) => add(sum, bytes, bits),
+            Self::Narrow(sum) => ring::add_packed(sum, bytes, bits),
+            Self::Wide(sum) => ring::add_packed(sum, bytes, bits),
         }
     }
 }
@@ -236,9 +233,7 @@ impl Server {
             Stage::Upload => {
                 self.sum.add_packed(body, self.config.modulus_bits())?;
                 if let Some(kept) = &mut self.kept {
-                    let mut words = Vec::with_capacity(self.config.words());
-                    ring::unpack(body, self.config.modulus_bits(), self.config.words(), |_, word| words.push(word))?;
-                    kept.insert(client, words);
+                    kept.insert(client, ring::unpack(body, self.config.modulus_bits(), self.config.words())?);
                 }
                 self.included[client as usize] = true;
             }

@@ -16,7 +16,7 @@ pub(super) fn cipher(suite: Suite, key: &[u8; 32]) -> Box<dyn ChunkCipher> {
 }
 
 /// Graviola refuses to run without these.
-fn runs_here() -> bool {
+pub(crate) fn runs_here() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
         std::is_x86_feature_detected!("aes")

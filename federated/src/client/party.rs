@@ -1,13 +1,14 @@
 //! Who a client is in a round: its identity, its number, and what it agreed to.
 
 use crate::Error;
-use crate::encoding::Rotation;
+use crate::encoding::{self, Rotation, Update};
 use crate::message::{self, Kind};
 use crate::round::{Context, Graph, Roster, RoundConfig, RoundId};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::sync::Arc;
 use veilsum_crypto::{Identity, Peer};
+use zeroize::Zeroizing;
 
 /// One participant's fixed side of a round.
 pub struct Party {
@@ -77,8 +78,24 @@ impl Party {
         Ok(self.roster.graph(self.config.shape(), &seed))
     }
 
-    pub(crate) fn rotation(&self) -> Option<Rotation> {
-        rotation(&self.config, &self.context)
+    /// What this client masks: its update as integers, and its share of the noise.
+    pub(crate) fn encoded(
+        &self,
+        update: Update<'_>,
+        weight: u32,
+        metrics: &[f64],
+    ) -> Result<Zeroizing<Vec<i64>>, Error> {
+        let rotation = rotation(&self.config, &self.context);
+        let encoded = encoding::encode(&self.config, rotation.as_ref(), update, weight, metrics)?;
+        let mut values = Zeroizing::new(encoded);
+        if let Some(plan) = self.config.noise() {
+            plan.add_share(&mut values)?;
+        }
+        Ok(values)
+    }
+
+    pub(crate) fn decoded(&self, sum: &[i64]) -> Vec<f64> {
+        encoding::decode(&self.config, rotation(&self.config, &self.context).as_ref(), sum).sum
     }
 
     /// A set of clients must hold this one and be no smaller than the losses that the round allows for.

@@ -8,8 +8,8 @@ use crate::message::{self, Secret};
 use crate::ring;
 use crate::shamir;
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 use x25519_dalek::StaticSecret;
-use zeroize::Zeroizing;
 
 /// For each dealer, the shares of its one opened secret: (holder, share).
 #[derive(Default)]
@@ -30,7 +30,8 @@ impl Server {
             }
             let commitment = self.shares[dealer as usize]
                 .as_ref()
-                .and_then(|entries| entries.iter().find(|entry| entry.other == holder))
+                // In order of holder, as messages list them.
+                .and_then(|entries| Some(&entries[entries.binary_search_by_key(&holder, |entry| entry.other).ok()?]))
                 .map(|entry| entry.commitments[open.secret as usize]);
             let given = keys::share_commitment(&self.context, dealer, holder, open.secret, &open.share);
             if commitment != Some(given) {
@@ -51,8 +52,15 @@ impl Server {
     pub(super) fn unmasked_sum(&mut self) -> Result<Vec<i64>, Error> {
         self.opened.0.resize(self.roster.len(), Vec::new());
         let dealers: Vec<u32> = (0..).zip(&self.present).filter(|(_, p)| **p).map(|(dealer, _)| dealer).collect();
-        let per_dealer: Result<Vec<Vec<Mask>>, Error> =
-            dealers.par_iter().map(|&dealer| self.masks_left_by(dealer)).collect();
+        let points: Vec<Vec<u16>> = dealers.iter().map(|&dealer| self.points(dealer)).collect::<Result<_, _>>()?;
+        // On a complete graph the same holders have answered for everyone.
+        let mut weights: BTreeMap<&[u16], Vec<u16>> = points.iter().map(|points| (&points[..], Vec::new())).collect();
+        weights.par_iter_mut().for_each(|(points, weights)| *weights = shamir::weights(points));
+        let per_dealer: Result<Vec<Vec<Mask>>, Error> = dealers
+            .par_iter()
+            .zip(&points)
+            .map(|(&dealer, points)| self.masks_left_by(dealer, &weights[&points[..]]))
+            .collect();
         let masks: Vec<Mask> = per_dealer?.into_iter().flatten().collect();
         let bits = self.config.modulus_bits();
         Ok(match &mut self.sum {
@@ -68,9 +76,10 @@ impl Server {
     }
 
     /// The masks that one client left in the sum: its own if its vector is in it, those shared with survivors if not.
-    fn masks_left_by(&self, dealer: u32) -> Result<Vec<Mask>, Error> {
+    fn masks_left_by(&self, dealer: u32, weights: &[u16]) -> Result<Vec<Mask>, Error> {
         let advert = &self.adverts[dealer as usize].as_ref().expect("only clients that advertised shared").advert;
-        let secret = self.rebuilt(dealer)?;
+        let shares = &self.opened.0[dealer as usize][..weights.len()];
+        let secret = shamir::rebuild(shares.iter().map(|(_, share)| share), weights);
         let inconsistent = || {
             Error::aborted(
                 "unmask",
@@ -102,7 +111,8 @@ impl Server {
             .collect()
     }
 
-    fn rebuilt(&self, dealer: u32) -> Result<Zeroizing<[u8; 32]>, Error> {
+    /// The points of the first shares that came of a dealer's secret, as many as rebuild it.
+    fn points(&self, dealer: u32) -> Result<Vec<u16>, Error> {
         let graph = self.graph.as_ref().expect("a graph was drawn before anyone shared");
         let threshold = self.config.shape().threshold as usize;
         let shares = &self.opened.0[dealer as usize];
@@ -115,8 +125,6 @@ impl Server {
                 ),
             ));
         }
-        let used = &shares[..threshold];
-        let points: Vec<u16> = used.iter().map(|(holder, _)| graph.point(dealer, *holder)).collect();
-        Ok(shamir::rebuild(used.iter().map(|(_, share)| share), &shamir::weights(&points)))
+        Ok(shares[..threshold].iter().map(|(holder, _)| graph.point(dealer, *holder)).collect())
     }
 }
