@@ -55,13 +55,13 @@ macro_rules! accountant {
             }
 
             /// Enclose the least epsilon at this delta, in (0, 1).
-            fn epsilon(&self, py: Python<'_>, delta: f64) -> PyResult<Enclosure> {
+            fn epsilon(&self, py: Python<'_>, #[pyo3(from_py_with = number::float)] delta: f64) -> PyResult<Enclosure> {
                 let inner = self.inner.clone();
                 py.detach(move || inner.epsilon(delta)).map(Enclosure).map_err(error::core)
             }
 
             /// Enclose the least delta at this epsilon, >= 0.
-            fn delta(&self, py: Python<'_>, epsilon: f64) -> PyResult<Enclosure> {
+            fn delta(&self, py: Python<'_>, #[pyo3(from_py_with = number::float)] epsilon: f64) -> PyResult<Enclosure> {
                 let inner = self.inner.clone();
                 py.detach(move || inner.delta(epsilon)).map(Enclosure).map_err(error::core)
             }
@@ -132,8 +132,8 @@ accountant!(
 #[pyo3(signature = (event, *, epsilon, delta, steps, neighbors))]
 pub(crate) fn calibrate_sigma(
     event: &Bound<'_, PyAny>,
-    epsilon: f64,
-    delta: f64,
+    #[pyo3(from_py_with = number::float)] epsilon: f64,
+    #[pyo3(from_py_with = number::float)] delta: f64,
     steps: &Bound<'_, PyAny>,
     neighbors: &str,
 ) -> PyResult<f64> {
@@ -166,8 +166,8 @@ pub(crate) fn calibrate_sigma(
 pub(crate) fn calibrate_steps(
     py: Python<'_>,
     event: &Event,
-    epsilon: f64,
-    delta: f64,
+    #[pyo3(from_py_with = number::float)] epsilon: f64,
+    #[pyo3(from_py_with = number::float)] delta: f64,
     neighbors: &str,
 ) -> PyResult<u64> {
     let neighbors = relation(neighbors)?;

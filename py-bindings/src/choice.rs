@@ -126,18 +126,22 @@ impl RandomizedResponse {
 
     /// How far an estimate from ``answers`` answers may lie from the true count, with at least this confidence.
     #[pyo3(signature = (answers, confidence = 0.95))]
-    fn half_width(&self, answers: &Bound<'_, PyAny>, confidence: f64) -> PyResult<f64> {
+    fn half_width(
+        &self,
+        answers: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = number::float)] confidence: f64,
+    ) -> PyResult<f64> {
         self.0.half_width(number::count("answers", answers)?, confidence).map_err(error::core)
     }
 
     /// The least epsilon of one answer at this delta.
     #[pyo3(signature = (delta = 0.0))]
-    fn epsilon(&self, delta: f64) -> PyResult<Enclosure> {
+    fn epsilon(&self, #[pyo3(from_py_with = number::float)] delta: f64) -> PyResult<Enclosure> {
         Ok(self.0.epsilon(delta).map_err(error::core)?.into())
     }
 
     /// The least delta of one answer at this epsilon >= 0.
-    fn delta(&self, epsilon: f64) -> PyResult<Enclosure> {
+    fn delta(&self, #[pyo3(from_py_with = number::float)] epsilon: f64) -> PyResult<Enclosure> {
         Ok(self.0.delta(epsilon).map_err(error::core)?.into())
     }
 
@@ -223,18 +227,22 @@ impl ReportNoisyMax {
 
     /// How far the winner's score may lie below the best of ``candidates`` scores, with at least this confidence.
     #[pyo3(signature = (candidates, confidence = 0.95))]
-    fn shortfall(&self, candidates: &Bound<'_, PyAny>, confidence: f64) -> PyResult<f64> {
+    fn shortfall(
+        &self,
+        candidates: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = number::float)] confidence: f64,
+    ) -> PyResult<f64> {
         self.0.shortfall(number::count("candidates", candidates)?, confidence).map_err(error::core)
     }
 
     /// The least epsilon of one release at this delta.
     #[pyo3(signature = (delta = 0.0))]
-    fn epsilon(&self, delta: f64) -> PyResult<Enclosure> {
+    fn epsilon(&self, #[pyo3(from_py_with = number::float)] delta: f64) -> PyResult<Enclosure> {
         Ok(self.0.epsilon(delta).map_err(error::core)?.into())
     }
 
     /// The least delta of one release at this epsilon >= 0.
-    fn delta(&self, epsilon: f64) -> PyResult<Enclosure> {
+    fn delta(&self, #[pyo3(from_py_with = number::float)] epsilon: f64) -> PyResult<Enclosure> {
         Ok(self.0.delta(epsilon).map_err(error::core)?.into())
     }
 
@@ -396,12 +404,12 @@ impl SparseVector {
 
     /// The least epsilon of all answers together, at this delta.
     #[pyo3(signature = (delta = 0.0))]
-    fn epsilon(&self, delta: f64) -> PyResult<Enclosure> {
+    fn epsilon(&self, #[pyo3(from_py_with = number::float)] delta: f64) -> PyResult<Enclosure> {
         Ok(self.with(|above| above.epsilon(delta)).map_err(error::core)?.into())
     }
 
     /// The least delta of all answers together, at this epsilon >= 0.
-    fn delta(&self, epsilon: f64) -> PyResult<Enclosure> {
+    fn delta(&self, #[pyo3(from_py_with = number::float)] epsilon: f64) -> PyResult<Enclosure> {
         Ok(self.with(|above| above.delta(epsilon)).map_err(error::core)?.into())
     }
 

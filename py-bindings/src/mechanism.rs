@@ -216,13 +216,13 @@ macro_rules! additive {
                 /// The least epsilon at this delta, of a scalar release (and of a vector whose change the sensitivity bounds
                 /// in the norm of the class).
                 #[pyo3(signature = (delta = 0.0))]
-                fn epsilon(&self, delta: f64) -> PyResult<Enclosure> {
+                fn epsilon(&self, #[pyo3(from_py_with = number::float)] delta: f64) -> PyResult<Enclosure> {
                     Ok(self.0.epsilon(delta).map_err(error::core)?.into())
                 }
 
                 /// The least delta at this epsilon >= 0, of a scalar release (and of a vector whose change the sensitivity
                 /// bounds in the norm of the class).
-                fn delta(&self, epsilon: f64) -> PyResult<Enclosure> {
+                fn delta(&self, #[pyo3(from_py_with = number::float)] epsilon: f64) -> PyResult<Enclosure> {
                     Ok(self.0.delta(epsilon).map_err(error::core)?.into())
                 }
             }
@@ -287,7 +287,7 @@ macro_rules! additive {
             /// How far a release may lie from the true value, with at least this confidence: the quantile of the
             /// noise's absolute value.
             #[pyo3(signature = (confidence = 0.95))]
-            fn half_width(&self, confidence: f64) -> PyResult<f64> {
+            fn half_width(&self, #[pyo3(from_py_with = number::float)] confidence: f64) -> PyResult<f64> {
                 self.0.half_width(confidence).map_err(error::core)
             }
 
@@ -297,7 +297,7 @@ macro_rules! additive {
             fn interval<'py>(
                 &self,
                 released: &Bound<'py, PyAny>,
-                confidence: f64,
+                #[pyo3(from_py_with = number::float)] confidence: f64,
             ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
                 let width = self.0.half_width(confidence).map_err(error::core)?;
                 Ok((released.sub(width)?, released.add(width)?))

@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyFloat, PyInt};
+use pyo3::types::{PyBool, PyFloat, PyInt};
 use veilsum_dp_core::Error;
 use veilsum_dp_core::privacy::Rational;
 
@@ -20,6 +20,7 @@ pub(crate) fn decimal(what: &'static str, number: &Bound<'_, PyAny>) -> PyResult
 
 /// `int`, `Fraction` and `Decimal` are exact; anything else must convert to a float.
 fn read(what: &'static str, number: &Bound<'_, PyAny>, float: fn(f64) -> Option<Rational>) -> PyResult<Rational> {
+    no_truth_value(what, number)?;
     let refused = |value: String| {
         let value = value.chars().take(64).collect();
         error::core(Error::OutOfRange { what, value, bound: "a finite number" })
@@ -51,6 +52,7 @@ fn read(what: &'static str, number: &Bound<'_, PyAny>, float: fn(f64) -> Option<
 
 /// A whole number >= 0: a count.
 pub(crate) fn count(what: &'static str, number: &Bound<'_, PyAny>) -> PyResult<u64> {
+    no_truth_value(what, number)?;
     number.extract().map_err(|e: PyErr| {
         if e.is_instance_of::<PyOverflowError>(number.py()) {
             let value =
@@ -59,6 +61,20 @@ pub(crate) fn count(what: &'static str, number: &Bound<'_, PyAny>) -> PyResult<u
         }
         PyTypeError::new_err(format!("{what} must be an integer"))
     })
+}
+
+/// A float argument.
+pub(crate) fn float(number: &Bound<'_, PyAny>) -> PyResult<f64> {
+    no_truth_value("this argument", number)?;
+    number.extract()
+}
+
+/// Python takes `True` for 1, which nobody means by an amount of privacy. NumPy's truth values are of types of their own.
+fn no_truth_value(what: &str, number: &Bound<'_, PyAny>) -> PyResult<()> {
+    if number.is_instance_of::<PyBool>() || matches!(&*number.get_type().name()?.to_cow()?, "bool" | "bool_") {
+        return Err(PyTypeError::new_err(format!("{what} must be a number, not a truth value")));
+    }
+    Ok(())
 }
 
 /// An exact rational as a `fractions.Fraction`.

@@ -59,7 +59,10 @@ fn optional_key(value: &Bound<'_, PyAny>) -> PyResult<Option<Key>> {
     match value.call_method0("item") {
         Ok(plain) if !plain.is(value) && plain.get_type().is(value.get_type()) => Ok(None),
         Ok(plain) => optional_key(&plain),
-        Err(_) => Err(PyTypeError::new_err(format!("a key cannot be {}", value.get_type().name()?))),
+        Err(_) => Err(PyTypeError::new_err(format!(
+            "a key cannot be {}: keys are texts, numbers and truth values",
+            value.get_type().name()?
+        ))),
     }
 }
 
@@ -393,8 +396,8 @@ fn aggregate(fields: &Bound<'_, PyDict>) -> PyResult<Aggregate> {
     }
     let column = present(fields, "column")?.ok_or_else(nothing)?.extract()?;
     let bounds = present(fields, "bounds")?.ok_or_else(nothing)?;
-    let (lower, upper) = bounds.extract::<(f64, f64)>()?;
-    let bounds = Bounds::new(lower, upper).map_err(error::core)?;
+    let (lower, upper) = bounds.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
+    let bounds = Bounds::new(number::float(&lower)?, number::float(&upper)?).map_err(error::core)?;
     let rational = |name| present(fields, name)?.map(|value| number::decimal(name, &value)).transpose();
     Ok(match kind.as_str() {
         "sum" => Aggregate::Sum { column, bounds },
@@ -461,7 +464,12 @@ impl Release {
         })
     }
 
-    fn interval(&self, measure: usize, group: usize, confidence: f64) -> PyResult<Vec<(f64, f64)>> {
+    fn interval(
+        &self,
+        measure: usize,
+        group: usize,
+        #[pyo3(from_py_with = number::float)] confidence: f64,
+    ) -> PyResult<Vec<(f64, f64)>> {
         self.0.interval(measure, group, confidence).map_err(error::core)
     }
 

@@ -268,7 +268,6 @@ VISITS = {"person": [1, 1, 2], "site": ["north", "south", "north"], "days": [4, 
         lambda s: s.histogram("site", keys="north", epsilon=1),
         lambda s: s.histogram("site", keys=5, epsilon=1),
         lambda s: s.histogram(["site", "days"], keys=["ab", "cd"], epsilon=1),
-        lambda s: s.histogram(["site"], keys=["north"], epsilon=1),
         lambda s: s.histogram([], keys=[], epsilon=1),
         lambda s: s.mean(None, bounds=(0, 1), epsilon=1),
         lambda s: s.mean(["days"], bounds=(0, 1), epsilon=1),
@@ -282,6 +281,16 @@ VISITS = {"person": [1, 1, 2], "site": ["north", "south", "north"], "days": [4, 
         lambda s: session({"person": [1, 2], "x": [1]}),
         lambda s: vs.dp.Plan([vs.dp.Count()], unit=ROW, neighbors="add-remove", epsilon=1),
         lambda s: vs.dp.Plan({"n": vs.dp.Count}, unit=ROW, neighbors="add-remove", epsilon=1),
+        lambda s: s.sum("days", bounds=(False, True), epsilon=1),
+        lambda s: s.sum("days", bounds=("0", "1"), epsilon=1),
+        lambda s: s.sum("days", bounds=(0, 10**400), epsilon=1),
+        lambda s: s.sum("days", bounds={0, 1}, epsilon=1),
+        lambda s: s.quantile(["days"], 0.5, bounds=(0, 10), epsilon=1),
+        lambda s: s.histogram(5, keys=[1], epsilon=1),
+        lambda s: s.histogram("site", keys=[b"north"], epsilon=1),
+        lambda s: vs.dp.Plan({1: vs.dp.Count()}, unit=vs.dp.ROW, neighbors="add-remove", epsilon=1),
+        lambda s: vs.dp.Plan({"n": vs.dp.Count(epsilon=1, weight=1)}, unit=vs.dp.ROW, neighbors="add-remove", epsilon=1),
+        lambda s: vs.dp.Plan({"n": vs.dp.Count()}, unit=vs.dp.ROW, neighbors="add-remove", epsilon=1, by=3),
         lambda s: PLAN.partial(VISITS, part=(2, 2)),
         lambda s: PLAN.partial(VISITS, part=(-1, 2)),
         lambda s: PLAN.partial(VISITS, part=3),
@@ -307,8 +316,11 @@ PLAN = vs.dp.Plan({"n": vs.dp.Count()}, unit="person", neighbors="add-remove", e
 def test_keys_may_come_from_arrays():
     import json
 
+    from decimal import Decimal
+
     import pandas as pd
     import polars as pl
+    import pyarrow as pa
 
     for keys in (np.arange(3), pd.Series([0, 1, 2]), pl.Series([0, 1, 2]), range(3), (0, 1, 2)):
         release = session(VISITS).histogram("days", keys=keys, epsilon=1)
@@ -316,3 +328,50 @@ def test_keys_may_come_from_arrays():
         json.dumps(release.to_dict())
     pairs = session(VISITS).histogram(["site", "days"], keys=[["north", np.int64(4)], ("south", 2)], epsilon=1)
     assert list(pairs.value) == [("north", 4), ("south", 2)]
+    scalars = session(VISITS).histogram("site", keys=pa.array(["north", "south"]), epsilon=1)
+    assert list(scalars.value) == ["north", "south"]
+    assert list(session(VISITS).histogram("days", keys=[Decimal(2), Decimal("2.5")], epsilon=1).value) == [2, 2.5]
+
+
+def test_one_column_is_one_column_in_a_list_too():
+    asked = [
+        vs.dp.Plan({"n": vs.dp.Count()}, unit="person", neighbors="add-remove", epsilon=1, max_contributions=1, by=by, keys=keys)
+        for by, keys in (("site", ["north"]), (["site"], ["north"]), (("site",), [("north",)]))
+    ]
+    for plan in asked:
+        again = vs.dp.Plan.from_json(plan.to_json())
+        assert plan.hash == again.hash
+        for p in (plan, again):
+            assert list(p.release(p.partial(VISITS), None)["n"].value) == ["north"]
+
+
+def test_structured_arrays_are_tables():
+    table = np.array([(1, 2.0), (1, 3.0), (2, 50.0)], dtype=[("person", int), ("x", float)])
+    with noiseless():
+        assert session(table).sum("x", bounds=(0, 10), epsilon=1).value == 15
+
+
+@pytest.mark.parametrize("truth", [True, np.True_])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda truth: session(VISITS, epsilon=truth),
+        lambda truth: session(VISITS).count(epsilon=truth),
+        lambda truth: session(VISITS).histogram("site", epsilon=1, delta=truth),
+        lambda truth: session(VISITS).quantile("days", truth, bounds=(0, 10), epsilon=1),
+        lambda truth: session(VISITS).count(epsilon=1).interval(truth),
+        lambda truth: vs.dp.Laplace(scale=1, sensitivity=truth),
+        lambda truth: vs.dp.Gaussian.calibrate(epsilon=1, delta=truth, sensitivity=1),
+        lambda truth: vs.dp.Laplace(scale=1, sensitivity=1).delta(truth),
+        lambda truth: vs.dp.Laplace(scale=1, sensitivity=1).half_width(truth),
+        lambda truth: vs.dp.Laplace(scale=1, sensitivity=1).sample(truth),
+        lambda truth: vs.dp.RandomizedResponse(epsilon=truth),
+        lambda truth: vs.accounting.pure(truth),
+        lambda truth: vs.accounting.poisson_sampled(truth, vs.accounting.gaussian(1)),
+        lambda truth: vs.accounting.calibrate(vs.accounting.gaussian, epsilon=truth, delta=1e-5),
+        lambda truth: vs.accounting.PldAccountant(neighbors="add-remove").compose(vs.accounting.gaussian(1), truth),
+    ],
+)
+def test_truth_values_are_no_amounts(call, truth):
+    with pytest.raises(TypeError, match="bool|truth"):
+        call(truth)

@@ -1,6 +1,7 @@
 """What a column can be used for is decided by its type, before anything is spent, and alike on neighbours."""
 
 import datetime
+import warnings
 from decimal import Decimal
 
 import numpy as np
@@ -230,6 +231,32 @@ def test_a_file_in_many_passes_and_threads_gives_the_same_bytes(tmp_path):
         assert plan.partial(tmp_path / "t.parquet", memory=memory, threads=2) == whole
     halves = [plan.partial(tmp_path / "t.parquet", part=(i, 2), memory=1 << 20) for i in range(2)]
     assert vs.dp.merge(*halves) == whole
+
+
+def test_a_reader_is_read_once():
+    import pyarrow as pa
+
+    table = pa.table({"person": [1, 2], "x": [1.0, 2.0]})
+    reader = pa.RecordBatchReader.from_batches(table.schema, table.to_batches())
+    people = {"unit": "person", "neighbors": "add-remove", "epsilon": 1, "max_contributions": 1}
+    plan = vs.dp.Plan({"n": vs.dp.Count()}, **people)
+    assert plan.partial(reader) == plan.partial(table)
+    for again in (plan.partial, lambda reader: vs.dp.Session(reader, **people)):
+        with pytest.raises(vs.VeilsumError, match="read to its end before"):
+            again(reader)
+
+
+@pytest.mark.parametrize("megabytes", [17, 40])
+def test_a_long_row_of_a_csv_file_is_a_row(tmp_path, megabytes):
+    """Longer than what is parsed at once: one person's long field must not be everyone's error."""
+    path = tmp_path / "long.csv"
+    path.write_text("person,x,note\n1,1,a\n2,2," + "b" * (megabytes << 20) + "\n3,3,c\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from veilsum.testing import noiseless
+    s = vs.dp.Session(path, unit="person", neighbors="add-remove", epsilon=1, max_contributions=1)
+    with noiseless():
+        assert s.sum("x", bounds=(0, 10), epsilon=1).value == 6
 
 
 def test_arrow_needs_no_pyarrow():

@@ -249,6 +249,23 @@ mod tests {
         assert!(width(gaussian) < 0.4 * width(laplace));
     }
 
+    /// What a + b = 1 of two draws exceed: one draw alone, and half of two, whose spread is known.
+    #[test]
+    fn mixtures_of_two_draws() {
+        let (epsilon, delta) = stated("1", 1e-6);
+        let gaussian = Noise::Gaussian { epsilon: epsilon.clone(), delta };
+        for (noise, halves) in [(Noise::Laplace, 0.6865), (gaussian, 0.5_f64.sqrt())] {
+            let law = Law::new(&noise, Change::of_one(1 << 20), &epsilon).expect("in range");
+            let alone = law.half_width(0.95).expect("in range");
+            assert!((law.mixture(1.0, 0.0, 0.05) / alone - 1.0).abs() < 1e-4);
+            assert!(
+                (law.mixture(0.5, 0.5, 0.05) / alone - halves).abs() < 1e-2,
+                "{}",
+                law.mixture(0.5, 0.5, 0.05) / alone
+            );
+        }
+    }
+
     #[test]
     fn scalar_changes_have_an_event_that_every_accountant_knows() {
         let (epsilon, delta) = stated("1", 1e-6);

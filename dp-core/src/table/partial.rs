@@ -63,6 +63,13 @@ impl Range {
     pub(super) fn contains(&self, hash: u64) -> bool {
         (self.first..=self.last).contains(&hash)
     }
+
+    /// Which of `count` (a power of two) pieces of the range a hash in it falls into: at least half of them are used.
+    #[inline]
+    pub(super) fn place(&self, hash: u64, count: usize) -> usize {
+        let bits = (u64::BITS - (self.last - self.first).leading_zeros()).saturating_sub(count.ilog2());
+        ((hash - self.first) >> bits) as usize
+    }
 }
 
 /// Exact sums over some people.

@@ -207,7 +207,7 @@ impl Worker {
                     let Some(id) = narrow(person, row, &mut scratch) else { continue };
                     let hash = source.hashes.person.hash(&scratch);
                     if source.range.contains(hash) {
-                        buckets[bucket(hash)].push(id, groups.group(row), values(row));
+                        buckets[source.range.place(hash, BUCKETS)].push(id, groups.group(row), values(row));
                     }
                 }
             }
@@ -218,7 +218,7 @@ impl Worker {
                     let Some(id) = wide(person, row, &categories, source.hashes, &mut scratch) else { continue };
                     let hash = (id >> 64) as u64;
                     if source.range.contains(hash) {
-                        buckets[bucket(hash)].push(id, groups.group(row), values(row));
+                        buckets[source.range.place(hash, BUCKETS)].push(id, groups.group(row), values(row));
                     }
                 }
             }
@@ -288,10 +288,6 @@ fn wide(
         }
         _ => None,
     }
-}
-
-fn bucket(hash: u64) -> usize {
-    (hash >> (64 - BUCKETS.ilog2())) as usize
 }
 
 /// Room for the rows to come, and a little more than their share in each bucket, so that large tables are not copied

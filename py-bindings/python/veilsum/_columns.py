@@ -4,12 +4,14 @@ A source hands a plan the columns that it asks for, and converts no others. What
 *type*, which is public, never by its values.
 """
 
+import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import numpy as np
 
@@ -20,8 +22,12 @@ Part = tuple[int, int]
 
 #: Rows of a file that are read at once.
 _BATCH = 1 << 18
-#: Bytes of a text file that are parsed at once; a longer row cannot be read.
+#: Bytes of a text file that are parsed at once; a row must not be longer. It grows where it has to, up to the second.
 _BLOCK = 1 << 24
+_LONGEST = 1 << 30
+
+#: Readers that were read by us: reading one again would find an empty table.
+_read: WeakSet[Any] = WeakSet()
 
 
 class Source(Protocol):
@@ -48,6 +54,8 @@ def table(source: Any, *, once: bool = False) -> Source:
         return _Arrays(list(source), source.__getitem__, {len(values) for values in source.values()})
     if _package(source) == "pandas" and hasattr(source, "columns"):
         return _Arrays(list(source.columns), source.__getitem__, {len(source)})
+    if isinstance(source, np.ndarray) and source.dtype.names and source.ndim == 1:
+        return _Arrays(list(source.dtype.names), source.__getitem__, {len(source)})
     if hasattr(source, "collect") and not hasattr(source, "__arrow_c_stream__"):
         source = source.collect()
     if hasattr(source, "__arrow_c_stream__") and type(source).__name__ != "Series":
@@ -56,6 +64,10 @@ def table(source: Any, *, once: bool = False) -> Source:
 
             # Polars exports columns of nothing in a form that arrow-rs refuses.
             source = source.with_columns(pl.col(pl.Null).cast(pl.Float64))
+        if type(source).__name__ == "RecordBatchReader":
+            if source in _read:
+                raise ArgumentError("this reader was read to its end before, and can be read once: make a new one, or give the table")
+            _read.add(source)
         return _Stream(source) if once else _Held(_core.Table.arrow(source))
     raise TypeError(
         f"a table cannot be {type(source).__name__}: give a data frame, a dictionary of columns, the path of a Parquet or CSV "
@@ -105,7 +117,7 @@ class _Arrays:
     def __init__(self, names: list[Any], column: Callable[[str], Any], rows: set[int]):
         for name in names:
             if not isinstance(name, str):
-                raise TypeError(f"column names must be texts, not {type(name).__name__}")
+                raise TypeError(f"column names must be texts, not {type(name).__name__}: rename that column, or leave it out")
         if len(rows) > 1:
             raise ArgumentError("the columns of a table must have one length")
         self._names = names
@@ -206,7 +218,7 @@ def _objects(values: np.ndarray[Any, Any], type_name: str, person: bool, holds: 
     known: dict[Any, int] = {}
     categories: list[Any] = []
     for i, value in enumerate(values):
-        plain = _scalar(value, person)
+        plain = scalar(value, person)
         code = known.get(plain)
         if code is None:
             code = known[plain] = len(categories)
@@ -215,7 +227,7 @@ def _objects(values: np.ndarray[Any, Any], type_name: str, person: bool, holds: 
     return _core.Column(codes, None, categories, holds, type_name)
 
 
-def _scalar(value: Any, person: bool) -> str | int | float | None:
+def scalar(value: Any, person: bool = False) -> str | int | float | None:
     """What an object stands for: a number, a text, or None. A decimal that is a person keeps all its digits."""
     if isinstance(value, np.generic):
         value = value.item()
@@ -261,7 +273,7 @@ def _factors(series: Any, holds: str, type_name: str, person: bool) -> _core.Col
         codes, uniques = pd.factorize(series)
     except TypeError:  # something cannot be hashed, such as a list
         return _objects(series.to_numpy(dtype=object), type_name, person, holds)
-    return _core.Column(codes.astype(np.int64).astype(np.uint32), None, [_scalar(c, person) for c in uniques], holds, type_name)
+    return _core.Column(codes.astype(np.int64).astype(np.uint32), None, [scalar(c, person) for c in uniques], holds, type_name)
 
 
 def _categories(series: Any, name: str, person: bool) -> _core.Column:
@@ -272,7 +284,7 @@ def _categories(series: Any, name: str, person: bool) -> _core.Column:
     if holds == "anything" and kind != "O":
         raise _unsupported(name, type_name, temporal=kind in "Mm")
     codes = series.cat.codes.to_numpy().astype(np.int64).astype(np.uint32)
-    return _core.Column(codes, None, [_scalar(c, person) for c in series.cat.categories], holds, type_name)
+    return _core.Column(codes, None, [scalar(c, person) for c in series.cat.categories], holds, type_name)
 
 
 # ---- files ---------------------------------------------------------------------------------------
@@ -306,9 +318,11 @@ class _File(ABC):
         roles: dict[str, str] = dict(plan.needs)
         for name in roles:
             self.check(name)
-        # A row keeps its person (16 bytes), its group (4), and for each value itself and its quantile cell (16); lists grow
-        # to twice what they hold.
-        width = 40 + 32 * sum(role == "number" for _, role in plan.needs)
+        # A row keeps its person (16 bytes at most), its group (4) and its values (8 each), with a quarter of slack; then, while
+        # rows are let go, a cell (8, and twice that while the list grows) for each quantile aggregate.
+        values = sum(role == "number" for _, role in plan.needs)
+        cells = sum("quantiles" in measure["aggregate"] for measure in json.loads(plan.to_json())["measures"])
+        width = 25 + 10 * values + 16 * cells
         passes = max(1, -(-self.rows() * width // memory))
         (index, count), sums = part, None
         for i in range(passes):
@@ -375,10 +389,23 @@ class _Csv(_File):
 
     def __init__(self, path: Path):
         self._path = path
+        self._block = _BLOCK
         super().__init__(path, self._open(None).schema.names)
 
     def rows(self) -> int:
-        return sum(batch.num_rows for batch in self._open(self._names[:1]))
+        import pyarrow as pa
+
+        while True:
+            try:
+                return sum(batch.num_rows for batch in self._open(self._names[:1]))
+            except pa.ArrowInvalid:
+                # A row is longer than a block: whether that is an error must not depend on whose row it is.
+                self._longer()
+
+    def _longer(self) -> None:
+        if self._block >= _LONGEST:
+            raise ArgumentError(f"{self._path.name!r} has a row of more than 2^30 bytes, or a quote that is never closed") from None
+        self._block *= 4
 
     def batches(self, names: list[str]) -> Any:
         return self._open(names)
@@ -392,6 +419,9 @@ class _Csv(_File):
         convert = csv.ConvertOptions(column_types={name: pa.binary() for name in names or []}, include_columns=names)
         parse = csv.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda row: "skip")
         try:
-            return csv.open_csv(self._path, csv.ReadOptions(block_size=_BLOCK), parse, convert)
-        except pa.ArrowInvalid:
+            return csv.open_csv(self._path, csv.ReadOptions(block_size=self._block), parse, convert)
+        except pa.ArrowInvalid as refusal:
+            if "block" in str(refusal):
+                self._longer()
+                return self._open(names)
             raise ArgumentError(f"{self._path.name!r} is not a CSV file with a header line") from None

@@ -8,6 +8,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
+import numpy as np
+
 from . import _columns, _core
 from ._core import Event
 from ._errors import ArgumentError
@@ -83,7 +85,11 @@ def _bounds(bounds: Any, column: str) -> Bounds:
         )
     try:
         lower, upper = bounds
+        if isinstance(bounds, (set, frozenset, Mapping)) or any(isinstance(end, (bool, np.bool_, str, bytes)) for end in (lower, upper)):
+            raise TypeError
         return float(lower), float(upper)
+    except OverflowError:
+        raise ArgumentError("bounds must be numbers that a float holds: below 1.8e308") from None
     except (TypeError, ValueError):
         raise ArgumentError(f"bounds must be two numbers (lower, upper), not {type(bounds).__name__}") from None
 
@@ -106,6 +112,8 @@ class Count:
         fields = {k.rstrip("_"): v for k, v in self.__dict__.items() if not k.startswith("_")}
         if "column" in fields and not isinstance(fields["column"], str):
             raise TypeError(f"column must be the name of one column, not {type(fields['column']).__name__}")
+        if self.epsilon is not None and self.weight is not None:
+            raise ArgumentError(f"{name!r} has an epsilon and a weight: give one of them")
         if "bounds" in fields:
             fields["bounds"] = _bounds(fields["bounds"], fields["column"])
         return {"name": name, "kind": self._kind, **fields}
@@ -353,7 +361,7 @@ class Plan:
     max_groups, max_per_group : int, optional
         Most groups of one person, and most of its rows in one group.
     by : str or list of str, optional
-        Group by these columns.
+        Group by these columns. A list of one is that one.
     keys : list, optional
         The public keys to report, exactly these and in this order; tuples for several columns. Without them keys are
         unknown, and private selection decides which of them may be named.
@@ -426,12 +434,15 @@ class Plan:
         noise: str,
         seed: bytes,
     ) -> None:
-        columns = None if by is None else [by] if isinstance(by, str) else list(by)
-        self._single = isinstance(by, str)
+        columns = None if by is None else _by(by)
+        self._single = columns is not None and len(columns) == 1
         self._keys = None if keys is None else _keys(keys, None if columns is None else len(columns), self._single)
         tuples = None if self._keys is None else [(key,) if self._single else key for key in self._keys]
         if not isinstance(aggregates, Mapping) or not all(isinstance(a, Count) for a in aggregates.values()):
             raise TypeError('aggregates must be a dictionary from names to aggregates, such as {"people": vs.dp.CountUnits()}')
+        for name in aggregates:
+            if not isinstance(name, str):
+                raise TypeError(f"names of aggregates must be texts, not {type(name).__name__}")
         self._aggregates = dict(aggregates)
         self._core = _core.Plan(
             unit=_unit_column(unit),
@@ -487,7 +498,8 @@ class Plan:
         Parameters
         ----------
         table
-            A data frame or anything that :class:`Session` takes. An Arrow stream is read once and not kept.
+            A data frame or anything that :class:`Session` takes. An Arrow stream is read once and not kept. (A reader that
+            somebody else has read is an empty table, which nobody can tell from one; a second reading here is refused.)
         part : (int, int)
             ``(i, n)``: this worker owns the i-th of n equal parts of all people, by keyed hash, and drops the rows of
             others. Give every worker that can see a person's rows all of them, and its own part.
@@ -580,6 +592,15 @@ def merge(a: bytes, b: bytes) -> bytes:
     return _core.merge_partials(a, b)
 
 
+def _by(by: Any) -> list[str]:
+    """The columns to group by."""
+    columns = [by] if isinstance(by, str) or not isinstance(by, Iterable) else list(by)
+    for column in columns:
+        if not isinstance(column, str):
+            raise TypeError(f"columns to group by must be names, not {type(column).__name__}")
+    return columns
+
+
 def _keys(keys: Any, columns: int | None, single: bool) -> list[Any]:
     """Public keys as plain Python values, or as tuples of them where there are several columns."""
     if columns is None:
@@ -588,10 +609,14 @@ def _keys(keys: Any, columns: int | None, single: bool) -> list[Any]:
         raise TypeError(f"keys must be a list of keys, not {type(keys).__name__}")
 
     def plain(key: Any) -> Any:
+        if hasattr(key, "as_py"):  # pyarrow's scalars
+            key = key.as_py()
+        if isinstance(key, Decimal):
+            key = _columns.scalar(key)
         return key.item() if hasattr(key, "item") and not isinstance(key, str) else key
 
     if single:
-        return [plain(key) for key in keys]
+        return [plain(key[0] if isinstance(key, (tuple, list)) and len(key) == 1 else key) for key in keys]
     keys = list(keys)
     for key in keys:
         if not isinstance(key, (tuple, list)) or len(key) != columns:
@@ -903,6 +928,8 @@ class Session:
             Confidence of an interval, for which half of ``epsilon`` pays. None: no interval, and the whole of it for
             the value.
         """
+        if not isinstance(column, str):
+            raise TypeError(f"column must be the name of one column, not {type(column).__name__}")
         bounds = _bounds(bounds, column)
         whole = self._table.is_whole(column) and all(b == int(b) for b in bounds if abs(b) < 1e15)
         if step is None and whole and 1 <= bounds[1] - bounds[0] <= 1 << 20:
@@ -942,7 +969,7 @@ class Session:
         Release
             ``value`` is a dictionary from key to count, unknown keys in their own order.
         """
-        by = column if isinstance(column, str) else list(column)
+        by = column if isinstance(column, str) else _by(column)
         if keys is not None:
             return self._ask(Count(), epsilon, by=by, keys=keys, delta=delta, noise=noise)
         delta = self.remaining.delta if delta is None else delta

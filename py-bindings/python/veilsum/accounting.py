@@ -55,6 +55,8 @@ Number = float | Fraction | Decimal
 
 def _exact(what: str, value: Any, *, decimal: bool = False) -> str:
     """A number as the text of an exact fraction: floats by their binary value, or by their shortest decimal."""
+    if type(value).__name__ in ("bool", "bool_"):  # Python's, and those of NumPy
+        raise TypeError(f"{what} must be a number, not a truth value")
     if isinstance(value, Rational):
         return f"{value.numerator}/{value.denominator}"
     if not isinstance(value, Decimal):
@@ -208,7 +210,7 @@ def calibrate(
     >>> round(sigma, 6)
     0.673793
     """
-    return calibrate_sigma(event, epsilon=float(epsilon), delta=float(delta), steps=steps, neighbors=neighbors)
+    return calibrate_sigma(event, epsilon=epsilon, delta=delta, steps=steps, neighbors=neighbors)
 
 
 def most_steps(event: Event, *, epsilon: float, delta: float, neighbors: str = "add-remove") -> int:
@@ -233,7 +235,7 @@ def most_steps(event: Event, *, epsilon: float, delta: float, neighbors: str = "
     >>> most_steps(gaussian(10.0), epsilon=1.0, delta=1e-5)
     7
     """
-    return calibrate_steps(event, epsilon=float(epsilon), delta=float(delta), neighbors=neighbors)
+    return calibrate_steps(event, epsilon=epsilon, delta=delta, neighbors=neighbors)
 
 
 def filter_of(accountant: RdpAccountant | ZcdpAccountant | PldAccountant) -> NoReturn:

@@ -37,9 +37,15 @@ fn unreadable(_: ArrowError) -> PyErr {
     )
 }
 
+fn unknown(kind: &str) -> PyErr {
+    PyTypeError::new_err(format!(
+        "this Arrow stream is not one of {kind} that can be read: it was read before, or has a type that is too new, such as \
+         128-bit integers (cast them)"
+    ))
+}
+
 fn records(source: &Bound<'_, PyAny>) -> PyResult<RecordBatchStreamReader> {
-    RecordBatchStreamReader::try_new(stream(source)?)
-        .map_err(|_| PyTypeError::new_err("this Arrow stream is not one of tables, or it was read before"))
+    RecordBatchStreamReader::try_new(stream(source)?).map_err(|_| unknown("tables"))
 }
 
 /// All batches of a table.
@@ -53,8 +59,7 @@ pub(super) fn table(source: &Bound<'_, PyAny>) -> PyResult<(SchemaRef, Vec<Recor
 /// All chunks of a column.
 pub(super) fn column(source: &Bound<'_, PyAny>) -> PyResult<(DataType, Vec<ArrayRef>)> {
     use arrow_array::ArrayReader;
-    let reader = ArrayStreamReader::try_new(stream(source)?)
-        .map_err(|_| PyTypeError::new_err("this Arrow stream is not one of arrays, or it was read before"))?;
+    let reader = ArrayStreamReader::try_new(stream(source)?).map_err(|_| unknown("arrays"))?;
     let data_type = reader.field().data_type().clone();
     let chunks = source.py().detach(|| reader.collect::<Result<Vec<_>, _>>()).map_err(unreadable)?;
     Ok((data_type, chunks))
