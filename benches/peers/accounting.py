@@ -12,14 +12,13 @@ import resource
 import subprocess
 import sys
 import time
-import venv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
+from environment import ROOT, interpreter
+
 
 FIRST = (256 / 60000, 1.1, 14040)
 DIFFERENT = [(0.002 + 0.0001 * i, 0.8 + 0.012 * i, 100) for i in range(100)]
@@ -165,17 +164,10 @@ PEERS = {"dp_accounting": dp_accounting, "prv_accountant": prv_accountant}
 
 def of_peer(name: str) -> dict[str, Answer] | str:
     """Its answers, or why there are none."""
-    home = ROOT / ".venv-peers" / name
-    python = home / "bin" / "python"
     try:
-        if not (home / "made").exists():
-            venv.create(home, with_pip=True, clear=True)
-            install = [python, "-m", "pip", "install", "--quiet", "-r", HERE / f"{name}.txt"]
-            subprocess.run(install, check=True, capture_output=True, text=True)
-            (home / "made").touch()
-        done = subprocess.run([python, __file__, name], check=True, capture_output=True, text=True)
+        done = subprocess.run([interpreter(name), __file__, name], check=True, capture_output=True, text=True)
     except subprocess.CalledProcessError as error:
-        return (error.stderr.strip().splitlines() or ["no reason given"])[-1]
+        return ((error.stderr or "").strip().splitlines() or ["no reason given"])[-1]
     return {case: Answer(**answer) for case, answer in json.loads(done.stdout).items()}
 
 

@@ -12,12 +12,12 @@ import shutil
 import subprocess
 import sys
 import time
-import venv
 from collections.abc import Callable
 from pathlib import Path
 
+from environment import HOME, ROOT, interpreter
+
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
 SIZE = 64 << 20
 
 
@@ -97,25 +97,16 @@ def pynacl() -> dict[str, float]:
     return {"seal": rate(seal)}
 
 
-def environment(name: str, *packages: str | Path) -> Path:
-    """The interpreter of a virtual environment with these packages."""
-    folder = ROOT / ".venv-peers" / name
-    python = folder / "bin" / "python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-    subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
-    return python
-
-
 def default_backend() -> Path:
     """The interpreter of an environment with our package on its default backend, in Rust alone."""
-    wheels = ROOT / ".venv-peers" / "default-backend-wheel"
+    wheels = HOME / "default-backend-wheel"
     shutil.rmtree(wheels, ignore_errors=True)
     subprocess.run(["maturin", "build", "--quiet", "--release", "--no-default-features", "--out", wheels,
                     "--manifest-path", ROOT / "py-bindings" / "Cargo.toml"], check=True)
+    python = interpreter("default_backend")
     wheel = next(wheels.glob("*.whl"))
-    environment("default-backend", wheel)  # for what it needs
-    return environment("default-backend", "--force-reinstall", "--no-deps", wheel)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--force-reinstall", "--no-deps", wheel], check=True)
+    return python
 
 
 def figures(python: Path | str, work: Callable[[], dict[str, float]]) -> dict[str, float]:
@@ -170,8 +161,7 @@ def pipe(size: int) -> tuple[int, float]:
     """Most KiB that either end of a pipe took above what it had, and GB/s."""
     from veilsum import crypto
 
-    path = ROOT / ".venv-peers" / "bench.key"
-    path.parent.mkdir(exist_ok=True)
+    path = HOME / "bench.key"
     crypto.Key.generate().save(path, passphrase="bench")
     start = time.perf_counter()
     ends = [sys.executable, "-c", PIPE]
@@ -186,8 +176,8 @@ def pipe(size: int) -> tuple[int, float]:
 
 def main() -> None:
     """Run everything and print one table."""
-    pyca_python = environment("pyca", "-r", HERE / "pyca.txt")
-    pynacl_python = environment("pynacl", "-r", HERE / "pynacl.txt")
+    pyca_python = interpreter("pyca")
+    pynacl_python = interpreter("pynacl")
     default_python = default_backend()
     raw_aws = ("--manifest-path", str(HERE / "aws_lc" / "Cargo.toml"), "--target-dir", str(ROOT / "target" / "aws_lc"))
     for built in (("-p", "veilsum-benches"), ("-p", "veilsum-benches", "--features", "fast"), raw_aws):

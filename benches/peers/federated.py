@@ -9,18 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
+from environment import ROOT, interpreter
+
+HERE = Path(__file__).resolve().parent
 
 
 def flower() -> dict[str, float]:
-    venv = ROOT / ".venv-peers" / "flower"
-    python = venv / "bin" / "python"
-    if not (venv / "made").exists():
-        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "-r", str(HERE / "federated.txt")], check=True)
-        (venv / "made").touch()
-    done = subprocess.run([python, str(HERE / "federated_flower.py")], check=True, capture_output=True, text=True)
+    done = subprocess.run([interpreter("flower"), str(HERE / "federated_flower.py")], check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -9,15 +9,13 @@ import os
 import subprocess
 import sys
 import time
-import venv
 from pathlib import Path
 
 import numpy as np
+from environment import ROOT, interpreter
 
 import veilsum as vs
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
 N = 1_000_000
 
 OPENDP = """
@@ -111,12 +109,8 @@ def check(deviation: float, expected: float) -> None:
 
 def peer(package: str, script: str, second_moment: float) -> float | None:
     """Runs a peer's script in its own environment, which is made first, and checks the moment that it found."""
-    home = ROOT / ".venv-peers" / package
-    python = home / "bin" / "python"
     try:
-        if not python.exists():
-            venv.create(home, with_pip=True)
-            subprocess.run([python, "-m", "pip", "install", "-q", "-r", HERE / f"{package}.txt"], check=True)
+        python = interpreter(package)
         environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
         run = subprocess.run([python, "-W", "ignore", "-c", script], check=True, capture_output=True, text=True, env=environment)
     except subprocess.CalledProcessError as failed:

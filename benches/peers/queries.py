@@ -15,13 +15,11 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import venv
 from pathlib import Path
 
 import numpy as np
+from environment import interpreter
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
 ROWS = int(os.environ.get("ROWS", 10_000_000))
 STREAM_ROWS = int(os.environ.get("STREAM_ROWS", ROWS))
 STREAM_MEMORY = int(os.environ.get("STREAM_MEMORY", 256 << 20))
@@ -180,13 +178,7 @@ def stream(folder: Path) -> None:
 
 
 def peer(name: str, code: str, path: Path) -> dict:
-    home = ROOT / ".venv-peers" / name
-    ready = home / "made"
-    if not ready.exists():
-        venv.create(home, with_pip=True)
-        subprocess.run([home / "bin" / "python", "-m", "pip", "install", "--quiet", "numpy", "-r", HERE / f"{name}.txt"], check=True)
-        ready.touch()
-    return run(home / "bin" / "python", code, path)
+    return run(interpreter(name), code, path)
 
 
 def run(python: Path, code: str, path: Path, *, threads: int = 2, memory: int = 1 << 30) -> dict:
