@@ -38,6 +38,8 @@
 #![doc = include_str!("../docs/tables.md")]
 
 mod accumulate;
+#[cfg(test)]
+mod audit;
 mod bounding;
 #[cfg(test)]
 mod brute_force;

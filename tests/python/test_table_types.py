@@ -13,6 +13,10 @@ import pytest
 import veilsum as vs
 from veilsum.dp import ROW
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from veilsum.testing import noiseless
+
 TEXTS = ["a", "1", "b", "2.5"]
 DAYS = [datetime.date(2026, 11, day) for day in (1, 2, 3, 3)]
 TIMES = [datetime.datetime(2026, 11, day) for day in (1, 2, 3, 3)]
@@ -143,8 +147,6 @@ NUMBERS = {
 
 @pytest.mark.parametrize("kind", NUMBERS)
 def test_numbers_of_every_type(kind):
-    from veilsum.testing import noiseless
-
     column, expected = NUMBERS[kind]
     with noiseless():
         assert session(column).sum("x", bounds=(0, 10), epsilon=1).value == pytest.approx(expected, abs=1e-9)
@@ -152,8 +154,6 @@ def test_numbers_of_every_type(kind):
 
 def test_one_person_is_one_person_whatever_the_type():
     """Identifiers next to each other beyond 2^53 stay apart in every type that can hold them."""
-    from veilsum.testing import noiseless
-
     near = [(1 << 53) + i for i in range(4)]
     decimals = [Decimal(n) / 10 + Decimal("0.01") for n in near]
     for people in (
@@ -176,8 +176,6 @@ def test_one_person_is_one_person_whatever_the_type():
 
 
 def test_the_fields_of_a_csv_file_are_read_by_what_they_are_for(tmp_path):
-    from veilsum.testing import noiseless
-
     path = tmp_path / "table.csv"
     rows = ["7,1.5,a", "07,nonsense,a", "seven,,2", ",3,b", "7,4", "8,9,b,extra", "é,1e300,1", '"9","2","b"', "10,nan,1"]
     path.write_bytes(("person,x,key\n" + "\n".join(rows) + "\n").encode() + b"11,5,\xff\n")
@@ -251,9 +249,6 @@ def test_a_long_row_of_a_csv_file_is_a_row(tmp_path, megabytes):
     """Longer than what is parsed at once: one person's long field must not be everyone's error."""
     path = tmp_path / "long.csv"
     path.write_text("person,x,note\n1,1,a\n2,2," + "b" * (megabytes << 20) + "\n3,3,c\n")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from veilsum.testing import noiseless
     s = vs.dp.Session(path, unit="person", neighbors="add-remove", epsilon=1, max_contributions=1)
     with noiseless():
         assert s.sum("x", bounds=(0, 10), epsilon=1).value == 6

@@ -354,3 +354,32 @@ impl Plan {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Groups, Limits, Spec, Unit};
+    use super::*;
+    use crate::domain::Bounds;
+    use crate::sensitivity::Neighbors;
+
+    /// One choice for each quantile, and two for its interval, spend the measure's epsilon and no more.
+    #[test]
+    fn quantiles_share_their_budget() {
+        let bounds = Bounds::new(0.0, 1.0).expect("valid");
+        let epsilon = Epsilon::from_decimal(0.7).expect("valid");
+        let at = vec![Rational::one()];
+        let aggregate = Aggregate::Quantiles { column: "x".into(), bounds, at, step: None, interval: None };
+        let measures = vec![Measure { name: "q".into(), aggregate, epsilon: epsilon.clone() }];
+        let (unit, neighbors, limits) = (Unit::Row, Neighbors::AddRemove, Limits::one_row());
+        let spec =
+            Spec { unit, neighbors, limits, groups: Groups::Whole, measures, noise: Default::default(), seed: [0; 16] };
+        let plan = Plan::new(spec).expect("a plan");
+        for count in [1_usize, 2, 3, 7] {
+            let times = |n: usize, part: &Epsilon| &Rational::from(n as u64) * part.rational();
+            let plain = plan.quantile_budget(&epsilon, count, false).expect("positive");
+            assert_eq!(times(count, &plain.value), *epsilon.rational());
+            let paid = plan.quantile_budget(&epsilon, count, true).expect("positive");
+            assert_eq!(times(count, &paid.value) + times(2 * count, &paid.end), *epsilon.rational());
+        }
+    }
+}

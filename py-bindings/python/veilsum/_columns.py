@@ -323,8 +323,8 @@ class _File(ABC):
         values = sum(role == "number" for _, role in plan.needs)
         cells = sum("quantiles" in measure["aggregate"] for measure in json.loads(plan.to_json())["measures"])
         width = 25 + 10 * values + 16 * cells
-        passes = max(1, -(-self.rows() * width // memory))
         (index, count), sums = part, None
+        passes = max(1, -(-self.rows() * width // (memory * count)))
         for i in range(passes):
             reader = self.batches(list(roles) or self._names[:1])
             more = plan.partial(reader, (index * passes + i, count * passes), threads, self.untyped)
