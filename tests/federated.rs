@@ -280,21 +280,29 @@ fn a_membership_audit_of_the_demos_training_stays_below_the_charge() {
         }
         let charged = accountant.epsilon(1e-5).expect("delta in range").hi();
         let one = [1.0 / (DIMENSION as f64).sqrt(); DIMENSION];
-        let seen = |first: &[f64]| {
-            let mut sum = [0_i64; DIMENSION];
-            for round in 0..ROUNDS {
-                for site in 0..honest(round) {
-                    let update = Update::Records(if site == 0 { first } else { &[] });
-                    let added = hazmat::encoded(&party, update).expect("finite");
-                    sum.iter_mut().zip(added.iter()).for_each(|(s, x)| *s += x);
-                }
-            }
+        let encoded = |sum: &mut [i64; DIMENSION], records: &[f64]| {
+            let added = hazmat::encoded(&party, Update::Records(records)).expect("finite");
+            sum.iter_mut().zip(added.iter()).for_each(|(s, x)| *s += x);
+        };
+        // What the other honest sites add serves once with the record and once without: each bound is on one of the two.
+        let others: Vec<[i64; DIMENSION]> = (0..n)
+            .map(|_| {
+                let mut sum = [0; DIMENSION];
+                (0..ROUNDS).flat_map(|round| 1..honest(round)).for_each(|_| encoded(&mut sum, &[]));
+                sum
+            })
+            .collect();
+        let seen = |others: Option<&[i64; DIMENSION]>, first: &[f64]| {
+            let mut sum = *others.expect("n of them");
+            (0..ROUNDS).for_each(|_| encoded(&mut sum, first));
             hazmat::decoded(&party, &sum).iter().zip(&one).map(|(sum, x)| sum * x).sum::<f64>()
         };
+        let (mut with, mut without) = (others.iter(), others.iter());
         let shares: u32 = (0..ROUNDS).map(honest).sum();
         let deviation = (f64::from(shares) * plan.share_variance()).sqrt() / cohort.config.top() as f64;
         let events = |x: &f64| (-6..=6).map(|k| *x > 20.0 + 0.5 * f64::from(k) * deviation).collect();
-        (charged, refuted(Claim { epsilon: charged.min(1.0), delta: 1e-5 }, n, || seen(&one), || seen(&[]), events))
+        let claim = Claim { epsilon: charged.min(1.0), delta: 1e-5 };
+        (charged, refuted(claim, n, || seen(with.next(), &one), || seen(without.next(), &[]), events))
     };
     let (charged, found) = audit(ROUNDS);
     assert!(charged <= 1.0, "{charged}");

@@ -8,6 +8,7 @@ mod rotation;
 use crate::Error;
 use crate::round::{Metric, RoundConfig, Unit};
 pub(crate) use rotation::Rotation;
+use zeroize::Zeroizing;
 
 /// A client's update.
 #[derive(Clone, Copy, Debug)]
@@ -61,20 +62,20 @@ pub(crate) fn encode(
     };
     let mut sum = vec![0_i64; dimension];
     let mut rounder = config.noise().map(|_| Bits::fresh(dimension));
-    let mut scratch = vec![0.0; dimension];
+    let mut scratch = Zeroizing::new(Vec::new());
     for row in rows.chunks_exact(dimension) {
-        // Read once: what is checked below is what is used.
-        scratch.copy_from_slice(row);
-        clip(config, &mut scratch)?;
+        let clip = Clip::of(config, row)?;
         match (&mut rounder, rotation) {
             (Some(bits), Some(rotation)) => {
+                scratch.clear();
+                scratch.extend(row.iter().map(|&x| clip.steps(x)));
                 rotation.forward(&mut scratch);
                 let bound = config.noise().map_or(u64::MAX, |plan| plan.squared_l2());
                 add_conditionally_rounded(&mut sum, &scratch, bound, bits)?;
             }
             _ => {
                 let top = config.top() as i64;
-                sum.iter_mut().zip(&scratch).for_each(|(s, x)| *s += nearest(*x).clamp(-top, top));
+                sum.iter_mut().zip(row).for_each(|(s, &x)| *s += nearest(clip.steps(x)).clamp(-top, top));
             }
         }
     }
@@ -115,26 +116,55 @@ fn nearest(x: f64) -> i64 {
     (x + WHOLE).to_bits().wrapping_sub(WHOLE.to_bits()) as i64
 }
 
-/// Scales a row to grid steps, clipped to the round's L2 bound.
-fn clip(config: &RoundConfig, row: &mut [f64]) -> Result<(), Error> {
-    if !row.iter().all(|x| x.is_finite()) {
-        return Err(Error::Update { why: "it has a NaN or an infinity: drop or impute missing values first".into() });
+/// From the numbers of a row to grid steps, clipped to the round's L2 bound.
+struct Clip {
+    /// Divided by before the factor comes in, so that products neither overflow nor underflow.
+    divisor: f64,
+    factor: f64,
+}
+
+impl Clip {
+    fn of(config: &RoundConfig, row: &[f64]) -> Result<Self, Error> {
+        // A part at a time, which stays in the cache.
+        let mut largest = 0.0_f64;
+        for part in row.chunks(PART) {
+            if !part.iter().all(|x| x.is_finite()) {
+                return Err(Error::Update {
+                    why: "it has a NaN or an infinity: drop or impute missing values first".into(),
+                });
+            }
+            largest = part.iter().fold(largest, |most, x| most.max(x.abs()));
+        }
+        if largest == 0.0 {
+            return Ok(Self { divisor: 1.0, factor: 1.0 });
+        }
+        // Divided by its largest coordinate first, the norm neither overflows nor underflows.
+        let norm = squares(row, largest).sqrt();
+        let steps = config.top() as f64;
+        if largest <= config.clip() / norm {
+            Ok(Self { divisor: 1.0, factor: steps / config.clip() })
+        } else {
+            Ok(Self { divisor: largest, factor: steps / norm })
+        }
     }
-    let largest = row.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
-    if largest == 0.0 {
-        return Ok(());
+
+    #[inline(always)]
+    fn steps(&self, x: f64) -> f64 {
+        (x / self.divisor) * self.factor
     }
-    // Divided by its largest coordinate first, the norm neither overflows nor underflows.
-    let norm = row.iter().map(|x| (x / largest) * (x / largest)).sum::<f64>().sqrt();
-    let steps = config.top() as f64;
-    let inside = largest <= config.clip() / norm;
-    let factor = if inside { steps / config.clip() } else { steps / norm };
-    if inside {
-        row.iter_mut().for_each(|x| *x *= factor);
-    } else {
-        row.iter_mut().for_each(|x| *x = (*x / largest) * factor);
+}
+
+/// Numbers that are worked on at a time.
+const PART: usize = 4096;
+
+/// The sum of (x / largest)^2, in eight sums side by side.
+fn squares(row: &[f64], largest: f64) -> f64 {
+    let (eights, rest) = row.as_chunks::<8>();
+    let mut sums = [0.0; 8];
+    for eight in eights {
+        sums.iter_mut().zip(eight).for_each(|(sum, x)| *sum += (x / largest) * (x / largest));
     }
-    Ok(())
+    sums.iter().sum::<f64>() + rest.iter().map(|x| (x / largest) * (x / largest)).sum::<f64>()
 }
 
 /// Conditional stochastic rounding (Kairouz, Liu and Steinke 2021, Algorithm 1): round each coordinate up or down at

@@ -178,10 +178,11 @@ impl Seat {
     }
 }
 
-/// SHA-256 of the numbers' bytes, a few thousand at a time.
+/// BLAKE3 of the numbers' bytes, a few thousand at a time. It never leaves the client; over a large update it is several
+/// times as fast as SHA-256.
 fn digest_of(values: &[f64]) -> [u8; 32] {
-    let mut bytes = Zeroizing::new([[0; 8]; 4096]);
-    let mut hash = Sha256::new();
+    let mut bytes = Zeroizing::new([[0; 8]; 8192]);
+    let mut hash = blake3::Hasher::new();
     for part in values.chunks(bytes.len()) {
         bytes.iter_mut().zip(part).for_each(|(eight, x)| *eight = x.to_le_bytes());
         hash.update(bytes[..part.len()].as_flattened());
