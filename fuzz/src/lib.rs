@@ -3,12 +3,14 @@
 //! `fuzz_targets/` hands them to libFuzzer; `tests/seeds.rs` replays `seeds/<target>/` through them on a stable
 //! toolchain, so that what fuzzing once found stays found.
 
+mod accounting;
 pub mod crypto;
 pub mod federated;
 mod ledger;
 mod mechanism;
 mod table;
 
+pub use accounting::accounting;
 pub use ledger::ledger;
 pub use mechanism::mechanism;
 pub use table::{partial, plan};
@@ -19,6 +21,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// Every target.
 #[rustfmt::skip]
 pub const TARGETS: &[Target] = &[
+    ("accounting", accounting),
     ("crypto_envelope", crypto::envelope),
     ("crypto_keyring", crypto::keyring),
     ("crypto_open", crypto::open),
