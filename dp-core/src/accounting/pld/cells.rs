@@ -42,21 +42,19 @@ pub(crate) struct Cell {
     pub(crate) error: f64,
 }
 
-/// A law in cells, by increasing loss.
-#[derive(Clone, Debug)]
-pub(crate) struct Cells {
-    pub(crate) cells: Vec<Cell>,
+/// What the cells of a law leave out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outside {
     /// P's probability of an infinite loss, or of losses above the last cell: rounded to the side.
     pub(crate) infinite: f64,
     /// Q's probability of outcomes that are impossible under P, or of losses below the first cell.
     pub(crate) missed: f64,
 }
 
-impl Cells {
-    /// Nothing is known but that probabilities are at most one.
-    fn unknown(side: Side) -> Self {
-        let all = if side == Side::Upper { 1.0 } else { 0.0 };
-        Self { cells: Vec::new(), infinite: all, missed: all }
+impl Outside {
+    /// As much on the upper side; nothing on the lower one.
+    fn charged(side: Side, infinite: f64, missed: f64) -> Self {
+        if side == Side::Upper { Self { infinite, missed } } else { Self { infinite: 0.0, missed: 0.0 } }
     }
 }
 
@@ -72,19 +70,25 @@ pub(crate) struct Resolution {
 /// Losses in increasing order, between the two given ones, at which cells must end.
 pub(crate) type Stops<'a> = &'a dyn Fn(f64, f64) -> Vec<f64>;
 
-/// The law in cells. None straddles a stop.
-pub(crate) fn cells(law: &Law, side: Side, resolution: Resolution, stops: Stops<'_>) -> Cells {
+/// The law in cells, by increasing loss, some at a time. None straddles a stop.
+pub(crate) fn cells(
+    law: &Law,
+    side: Side,
+    resolution: Resolution,
+    stops: Stops<'_>,
+    each: &mut dyn FnMut(&[Cell]),
+) -> Outside {
     match law {
         Law::Gaussian(law) => {
             let sigma = side.opposite().of(law.multiplier);
-            normal_cells(1.0 / sigma, side, resolution, None, stops)
+            normal_cells(1.0 / sigma, side, resolution, None, stops, each)
         }
         Law::SmoothDiscreteGaussian(law) => {
             let sigma = side.opposite().of(law.sigma);
-            normal_cells(law.shift / sigma, side, resolution, Some(sigma), stops)
+            normal_cells(law.shift / sigma, side, resolution, Some(sigma), stops, each)
         }
-        Law::Laplace(law) => laplace_cells(side.of(law.largest), resolution, stops),
-        Law::Atoms(law) => atom_cells(law, side),
+        Law::Laplace(law) => laplace_cells(side.of(law.largest), resolution, stops, each),
+        Law::Atoms(law) => atom_cells(law, side, each),
     }
 }
 
@@ -136,14 +140,19 @@ const MOST_CELLS: f64 = 1e6;
 ///
 /// With a grid (a discrete Gaussian of that sigma >= 100) cells end at half-integers, and the density is corrected term by
 /// term so that its integral over them is the sum over the integers inside (Euler-Maclaurin for midpoints).
-fn normal_cells(shift: f64, side: Side, resolution: Resolution, grid: Option<f64>, stops: Stops<'_>) -> Cells {
+fn normal_cells(
+    shift: f64,
+    side: Side,
+    resolution: Resolution,
+    grid: Option<f64>,
+    stops: Stops<'_>,
+    each: &mut dyn FnMut(&[Cell]),
+) -> Outside {
     let reach = normal_reach(resolution.log_floor);
     let least = grid.map_or(0.0, |sigma| 1.0 / sigma);
     let tail = normal_tail(Interval::point(reach * (1.0 - 1e-12) - 2.0 * least)).hi;
     // P's outcomes below the first cell are charged to infinity with those above the last; so is Q's probability, on both
     // sides, to what is missed.
-    let (infinite, missed) = if side == Side::Upper { (2.0 * tail, 2.0 * tail) } else { (0.0, 0.0) };
-    let mut all = Cells { cells: Vec::new(), infinite, missed };
     let ranges: &[(f64, f64)] = if shift > 2.0 * reach + 1.0 {
         &[(-reach, reach), (shift - reach, shift + reach)]
     } else {
@@ -151,19 +160,21 @@ fn normal_cells(shift: f64, side: Side, resolution: Resolution, grid: Option<f64
     };
     let expected = 8.0 * reach * (shift + reach + 3.2) / resolution.fineness;
     if expected.is_nan() || expected > MOST_CELLS {
-        return Cells::unknown(side);
+        return Outside::charged(side, 1.0, 1.0);
     }
     for range in ranges {
         let loss = |z: f64| shift * (z - 0.5 * shift);
         // The last cell may end beyond the range, and on a grid the first begin below it.
         let stops = stops(loss(range.0 - 2.0 * least), loss(range.1 + 0.2 + 2.0 * least));
-        normal_range(shift, normal_edges(shift, *range, resolution.fineness, grid, &stops), grid, &mut all.cells);
+        normal_edges(shift, *range, resolution.fineness, grid, &stops, &mut |edges| {
+            each(&normal_range(shift, edges, grid));
+        });
     }
-    all
+    Outside::charged(side, 2.0 * tail, 2.0 * tail)
 }
 
 /// The cells between these edges.
-fn normal_range(shift: f64, edges: Vec<Edge>, grid: Option<f64>, cells: &mut Vec<Cell>) {
+fn normal_range(shift: f64, edges: &[Edge], grid: Option<f64>) -> Vec<Cell> {
     let least = grid.map_or(0.0, |sigma| 1.0 / sigma);
     let s = least * least;
     let loss = |z: f64| shift * (z - 0.5 * shift);
@@ -182,7 +193,7 @@ fn normal_range(shift: f64, edges: Vec<Edge>, grid: Option<f64>, cells: &mut Vec
         bells(GAUSS[run[0].rule], 0.0, s, places, &mut q[here.clone()]);
         k = here.end;
     }
-    cells.reserve(count);
+    let mut cells = Vec::with_capacity(count);
     for (k, ends) in edges.windows(2).enumerate() {
         let (z, next) = (ends[0].z, ends[1].z);
         if z.abs().max(next.abs()).max((z - shift).abs()).max((next - shift).abs()) > FAR {
@@ -200,6 +211,7 @@ fn normal_range(shift: f64, edges: Vec<Edge>, grid: Option<f64>, cells: &mut Vec
             cells.push(Cell { low, high, p: p[k], q: q[k], error: rounding + euler });
         }
     }
+    cells
 }
 
 /// As `bells`, one cell by one, and without its floor.
@@ -221,8 +233,15 @@ struct Edge {
     rule: usize,
 }
 
-/// Where cells begin and end, from one end of the range to the other; `stops` are losses.
-fn normal_edges(shift: f64, ends: (f64, f64), fineness: f64, grid: Option<f64>, stops: &[f64]) -> Vec<Edge> {
+/// Where cells begin and end, from one end of the range to the other, some at a time; `stops` are losses.
+fn normal_edges(
+    shift: f64,
+    ends: (f64, f64),
+    fineness: f64,
+    grid: Option<f64>,
+    stops: &[f64],
+    each: &mut dyn FnMut(&[Edge]),
+) {
     let (from, to) = ends;
     let snap = |z: f64| match grid {
         Some(sigma) => ((z * sigma).floor() + 0.5) / sigma,
@@ -233,7 +252,7 @@ fn normal_edges(shift: f64, ends: (f64, f64), fineness: f64, grid: Option<f64>, 
     let middle = 0.5 * shift;
     let zero = snap(middle - 0.25 * least);
     let zero = if zero > middle { zero - least } else { zero };
-    let mut edges = Vec::with_capacity(stops.len() + 64);
+    let mut edges = Vec::with_capacity(TOGETHER + 1);
     let mut stops = stops.iter().map(|l| l / shift + middle).peekable();
     let mut z = snap(from);
     while z < to {
@@ -254,13 +273,21 @@ fn normal_edges(shift: f64, ends: (f64, f64), fineness: f64, grid: Option<f64>, 
         }
         edges.push(Edge { z, rule: rule((next - z) * 0.5 / smooth) });
         z = next;
+        if edges.len() == TOGETHER {
+            edges.push(Edge { z, rule: 0 });
+            each(&edges);
+            edges.clear();
+        }
     }
     edges.push(Edge { z, rule: 0 });
-    edges
+    each(&edges);
 }
 
+/// So many cells are made at a time, few enough to stay in a cache.
+const TOGETHER: usize = 512;
+
 /// Losses between -t and t with densities e^(-(t - l) / 2) / 4 and e^(-(t + l) / 2) / 4, and an atom at each end.
-fn laplace_cells(largest: f64, resolution: Resolution, stops: Stops<'_>) -> Cells {
+fn laplace_cells(largest: f64, resolution: Resolution, stops: Stops<'_>, each: &mut dyn FnMut(&[Cell])) -> Outside {
     let t = largest;
     let stops = stops(-t, t);
     let mut stops = stops.iter().copied().peekable();
@@ -286,14 +313,15 @@ fn laplace_cells(largest: f64, resolution: Resolution, stops: Stops<'_>) -> Cell
         l = next;
     }
     cells.push(Cell { low: t, high: t, p: atom, q: faint, error });
-    Cells { cells, infinite: 0.0, missed: 0.0 }
+    each(&cells);
+    Outside { infinite: 0.0, missed: 0.0 }
 }
 
 /// Probabilities below this are charged, not listed.
 const TINY: f64 = 1e-290;
 
 /// One cell for each atom.
-fn atom_cells(law: &Atoms, side: Side) -> Cells {
+fn atom_cells(law: &Atoms, side: Side, each: &mut dyn FnMut(&[Cell])) -> Outside {
     let mut cells: Vec<Cell> = Vec::with_capacity(law.atoms.len());
     let mut dropped = 0.0;
     for atom in &law.atoms {
@@ -315,7 +343,8 @@ fn atom_cells(law: &Atoms, side: Side) -> Cells {
         cells.push(Cell { low: atom.loss.lo, high: atom.loss.hi, p, q, error });
     }
     let (missed, dropped) = if side == Side::Upper { (law.missed + dropped, dropped) } else { (0.0, 0.0) };
-    Cells { cells, infinite: side.of(law.infinite) + dropped, missed }
+    each(&cells);
+    Outside { infinite: side.of(law.infinite) + dropped, missed }
 }
 
 #[cfg(test)]
@@ -330,15 +359,17 @@ mod tests {
             let law = Law::Gaussian(Gaussian { multiplier: Interval::point(sigma) });
             let resolution = Resolution { fineness: 1.0, log_floor };
             let stops = |_: f64, _: f64| Vec::new();
-            let all = cells(&law, Side::Upper, resolution, &stops);
-            let p: f64 = all.cells.iter().map(|cell| cell.p).sum();
-            let q: f64 = all.cells.iter().map(|cell| cell.q).sum();
+            let (mut p, mut q) = (0.0, 0.0);
+            let all = cells(&law, Side::Upper, resolution, &stops, &mut |cells| {
+                p += cells.iter().map(|cell| cell.p).sum::<f64>();
+                q += cells.iter().map(|cell| cell.q).sum::<f64>();
+            });
             // Q beyond the last cell is paired with P's infinite losses, and so need not be anywhere.
             let reach = normal_reach(log_floor);
             let beyond = normal_tail(Interval::point(1.0 / sigma + reach)).hi;
             assert!(p < 1.0 - 1e-9 && p + all.infinite >= 1.0 - 1e-13, "sigma {sigma}: {p} and {}", all.infinite);
             assert!(q + all.missed + beyond >= 1.0 - 1e-13, "sigma {sigma}: {q} and {}", all.missed);
-            let lower = cells(&law, Side::Lower, resolution, &stops);
+            let lower = cells(&law, Side::Lower, resolution, &stops, &mut |_| {});
             assert_eq!((lower.infinite, lower.missed), (0.0, 0.0));
         }
     }

@@ -238,7 +238,7 @@ impl<'a> Composition<'a> {
                 return best;
             }
             let log_floor = log_floor(near, releases);
-            let wish = Wish { tilt, epsilon: saddle.epsilon, step: here, log_floor };
+            let wish = Wish { tilt, epsilon: saddle.epsilon, log_delta: saddle.log_delta, step: here, log_floor };
             let Some(lattice) = Lattice::new(&steps, self.direction, wish, self.planner) else { return best };
             let found = match query {
                 Query::Epsilon { delta } => lattice.epsilon(delta, saddle.epsilon),

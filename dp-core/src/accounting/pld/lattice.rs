@@ -27,7 +27,7 @@
 //! and then rises; 0.84 e^(-1/2 - v/8) >= 0.509. Beyond y = 38 all is below 1e-300.
 //!
 //! **Errors charged**: probabilities and losses of every outcome; what the transform folds over the ends of the window
-//! (Chernoff at several tilts); the transform itself, 8 units for each of its log2 N stages in the Euclidean norm (radix 2
+//! (see [`Tails`]); the transform itself, 8 units for each of its log2 N stages in the Euclidean norm (radix 2
 //! to 4 needs less than half of that; Higham 2002, section 24.1); the T-th power of a spectrum of which every entry is known
 //! to within e, by T e (size + e)^(T - 1), and of its multiplications 3 units for each of T factors.
 
@@ -75,8 +75,7 @@ pub(super) struct Lattice {
     /// ln M(tilt), with its error.
     log: f64,
     log_error: f64,
-    /// Tilted probability outside the window, at most.
-    folded: f64,
+    tails: Tails,
     /// s, the size of all spreading together.
     spread: f64,
     slack: f64,
@@ -89,6 +88,7 @@ pub(super) struct Lattice {
 pub(super) struct Wish {
     pub(super) tilt: f64,
     pub(super) epsilon: f64,
+    pub(super) log_delta: f64,
     pub(super) step: f64,
     pub(super) log_floor: f64,
 }
@@ -99,8 +99,10 @@ const MOST_POINTS: f64 = 1_048_576.0;
 const MOST_SPREAD: f64 = 0.05;
 /// What spreading adds, as a part of s times the expectation of the bump: see the module's derivation.
 const SPREADING: f64 = 0.84;
-/// ln of what may be folded over the ends of the window, relative to what is above eps.
+/// ln of what may be folded over the ends of the window, relative to delta.
 const LOG_FOLDED: f64 = -14.0;
+/// ln of delta in units of M(c) e^(-c eps), of which the transform is good to 12 digits or so: no tilt far from the saddle.
+const LEAST_SHARE: f64 = -9.0;
 /// ln of what is left out of the sum for the lower bound.
 const FADED: f64 = -60.0;
 
@@ -112,46 +114,23 @@ impl Lattice {
         wish: Wish,
         planner: &RefCell<RealFftPlanner<f64>>,
     ) -> Option<Self> {
-        let (tilt, step) = (wish.tilt, wish.step);
+        let step = wish.step;
         let spreads: Vec<_> =
             steps.iter().map(|(one, count)| Spread::new(one, *count, direction, wish)).collect::<Option<_>>()?;
         let square = |x: f64| x * x;
         let spread = spreads.iter().map(|s| s.count * square(s.width)).sum::<f64>().sqrt() * 0.5 * (1.0 + 1e-14);
-        // ln of the tilted probability beyond each end of a window, by Chernoff: (slope, height) of lines.
-        let totals = |tilt: f64| spreads.iter().map(|s| s.count * s.log_moment(tilt)).sum::<f64>();
-        let doubt = 1e-9 + 1e-12 * spreads.iter().map(|s| s.count).sum::<f64>();
-        let (log, near) = (totals(tilt), 1e-3 * (tilt + 1e-3));
-        let variance = (totals(tilt + near) - 2.0 * log + totals(tilt - near)) / (near * near);
-        let unit = (50.0 / variance).sqrt();
-        let log_folded = LOG_FOLDED - libm::log1p(tilt * (tilt + 1.0) * variance.sqrt());
-        if !(log.is_finite() && unit.is_finite() && spread <= MOST_SPREAD) {
+        if spread.is_nan() || spread > MOST_SPREAD {
             return None;
         }
-        let lines: Vec<_> = [0.1, 0.25, 0.5, 1.0, 1.6]
-            .into_iter()
-            .flat_map(|part| [part * unit, -part * unit])
-            .chain([-tilt])
-            .map(|by| (by, totals(tilt + by) - log - by * wish.epsilon + doubt))
-            .filter(|line| line.1.is_finite())
-            .collect();
-        // The tilted probability beyond eps + x is at most e^(height - by x), for positive by; below eps - x likewise.
-        let reach = |above: bool| {
-            let here = lines.iter().filter(|(by, _)| (*by > 0.0) == above);
-            here.map(|(by, height)| (height - log_folded) / by.abs()).fold(f64::INFINITY, lesser)
-        };
-        let (below, above) = (reach(false), reach(true));
-        let wanted = (below + above).max(40.0 * spread).max(4.0 * step) / step;
+        let (tails, (below, above)) = window(&spreads, wish, spread)?;
+        let tilt = tails.tilt;
+        let wanted = (below + above) / step;
         if wanted.is_nan() || wanted >= MOST_POINTS {
             return None;
         }
         let points = size(wanted.ceil() as usize + 1);
         let room = points as f64 * step - (below + above);
-        let (below, above) = (below + 0.5 * room, above + 0.5 * room);
-        let tail = |above: bool, x: f64| {
-            let here = lines.iter().filter(|(by, _)| (*by > 0.0) == above);
-            here.map(|(by, height)| libm::exp(height - by.abs() * x)).fold(f64::INFINITY, lesser)
-        };
-        let folded = tail(true, above - 2.0 * step) + tail(false, below - 2.0 * step);
+        let below = below + 0.5 * room;
         let offset: f64 = spreads.iter().map(|s| s.count * s.offset).sum();
         let first = ((wish.epsilon - below - offset) / step).floor();
         let composed = compose(&spreads, tilt, first as i64, points, &mut planner.borrow_mut());
@@ -167,7 +146,7 @@ impl Lattice {
             log_error: composed.log_error + 1.01 * charged(|s| s.error),
             blocks: Blocks::new(&composed.entries, tilt, step),
             entries: composed.entries,
-            folded,
+            tails,
             spread,
             slack: charged(|s| s.slack)
                 + 16.0 * UNIT * (offset.abs() + charged(|s| s.offset.abs()) + first.abs() * step),
@@ -186,13 +165,15 @@ impl Lattice {
         let slack = self.slack + 16.0 * UNIT * epsilon.abs();
         let epsilon = if side == Side::Upper { epsilon - slack } else { epsilon + slack };
         let sums = self.sums(epsilon);
+        let below = epsilon - self.start;
+        let folded = self.tails.folded(epsilon, below, self.entries.len() as f64 * self.step - below);
         let exponent = self.log - self.tilt * epsilon;
         let relative = self.log_error + 8.0 * UNIT * (self.log.abs() + (self.tilt * epsilon).abs() + 4.0);
         let scale = Interval::new(exponent - relative, exponent + relative).exp();
         if side == Side::Upper {
-            return (scale * (sums.sum + sums.error + self.folded) + self.infinite).hi;
+            return (scale * (sums.sum + sums.error + folded) + self.infinite).hi;
         }
-        let below = sums.sum - sums.error - self.folded - self.gap(epsilon);
+        let below = sums.sum - sums.error - folded - self.gap(epsilon);
         let lo = scale * if below > 0.0 { below } else { 0.0 };
         let charged = 1e-300 + self.surplus;
         let lo = lo.lo - charged;
@@ -244,9 +225,13 @@ impl Lattice {
             return 0.0;
         }
         let (c, h, v) = (self.tilt, self.step, self.spread * self.spread);
-        let reach = (2.0 * v * -FADED + c * c * v * v).sqrt() + c * v;
+        let reach = bump_reach(c, self.spread);
         let middle = (epsilon - self.start) / h;
         let count = self.entries.len() as f64;
+        // Probability from beyond the window only adds; what is near must not lie there.
+        if middle * h < reach || (count - middle) * h < reach {
+            return f64::INFINITY;
+        }
         let low = (middle - reach / h - 1.0).clamp(0.0, count) as usize;
         let high = (middle + reach / h + 2.0).clamp(0.0, count) as usize;
         let (mut sum, mut bumps) = (0.0, 0.0);
@@ -257,7 +242,7 @@ impl Lattice {
             bumps += bump;
         }
         let sum = (sum + self.entry_error * bumps) * (1.0 + 1e-9);
-        SPREADING * self.spread * (sum + self.folded * 1.2 + libm::exp(FADED))
+        SPREADING * self.spread * (sum + libm::exp(FADED))
     }
 
     /// Ends of the least epsilon >= 0 with delta(epsilon) <= target.
@@ -324,6 +309,41 @@ impl Lattice {
     }
 }
 
+/// Sums of masses at whole numbers, from some number upward and from there downward.
+#[derive(Default)]
+struct Masses {
+    middle: Option<i64>,
+    above: Vec<f64>,
+    below: Vec<f64>,
+}
+
+impl Masses {
+    fn add(&mut self, k: i64, mass: f64) {
+        let distance = k - *self.middle.get_or_insert(k);
+        let (side, place) = if distance >= 0 { (&mut self.above, distance) } else { (&mut self.below, -1 - distance) };
+        let place = place as usize;
+        if place >= side.len() {
+            side.resize(place + 1, 0.0);
+        }
+        side[place] += mass;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.middle.is_none()
+    }
+
+    /// The first number and all masses from there on.
+    fn into_line(mut self) -> (i64, Vec<f64>) {
+        let first = self.middle.unwrap_or(0) - self.below.len() as i64;
+        if self.below.is_empty() {
+            return (first, self.above);
+        }
+        self.below.reverse();
+        self.below.append(&mut self.above);
+        (first, self.below)
+    }
+}
+
 /// The entries in blocks, of which delta at any epsilon is a short sum: with x_j = j h in a block, the sums of e^(-c x) times
 /// entries, of e^(-(c + 1) x) times entries, and of the first with their sizes.
 #[derive(Debug)]
@@ -349,6 +369,127 @@ impl Blocks {
     }
 }
 
+/// The window that takes the fewest points, by a tilt near the saddle's: where single losses weigh much, a smaller one has
+/// a much shorter tail.
+fn window(spreads: &[Spread], wish: Wish, spread: f64) -> Option<(Tails, (f64, f64))> {
+    let doubt = 1e-9 + 1e-12 * spreads.iter().map(|s| s.count).sum::<f64>();
+    let totals = |tilt: f64| spreads.iter().map(|s| s.count * s.log_moment(tilt)).sum::<f64>();
+    let mut best: Option<(Tails, (f64, f64))> = None;
+    for part in [1.0, 0.8, 0.65, 0.5] {
+        let tilt = part * wish.tilt;
+        let (log, near) = (totals(tilt), 1e-3 * (tilt + 1e-3));
+        let variance = (totals(tilt + near) - 2.0 * log + totals(tilt - near)) / (near * near);
+        let unit = (50.0 / variance).sqrt();
+        if !(log.is_finite() && unit.is_finite()) {
+            continue;
+        }
+        // delta, in units of M(c) e^(-c eps).
+        let log_share = lesser(wish.log_delta - (log - tilt * wish.epsilon), 0.0);
+        if part < 1.0 && log_share < LEAST_SHARE {
+            break;
+        }
+        let height = |by: f64| totals(tilt + by) - log - by * wish.epsilon + doubt;
+        let tails = Tails::new(tilt, wish.epsilon, unit, LOG_FOLDED + log_share, height);
+        // Bumps around eps must lie inside.
+        let (below, above) = tails.window(bump_reach(tilt, spread) + 4.0 * wish.step);
+        let shorter = |(_, (b, a)): &(Tails, (f64, f64))| below + above < 0.9 * (b + a);
+        if best.as_ref().is_none_or(shorter) {
+            best = Some((tails, (below, above)));
+        } else {
+            break;
+        }
+    }
+    best
+}
+
+/// How far from eps the bump for the lower bound is above e^FADED.
+fn bump_reach(tilt: f64, spread: f64) -> f64 {
+    let v = spread * spread;
+    (2.0 * v * -FADED + tilt * tilt * v * v).sqrt() + tilt * v
+}
+
+/// Chernoff bounds on the composed law's tilted tails, and what they say about a window of it.
+///
+/// The transform puts an outcome at x above eps to where it lies modulo the window [-below, above), of length w. There
+/// it weighs g = e^(-c x) (1 - e^-x) above eps, which is at most e^(-c x), and nothing below. So the sum is wrong by at most
+///
+/// - from outcomes x >= above: what they should weigh, P(x >= above) e^(-c above), and what they weigh, which is nothing up to
+///   w, and P(x >= w) beyond;
+/// - from outcomes x < -below, which should weigh nothing: up to -w they weigh at most e^(-c (x + w)), and beyond at most 1.
+///   For b > 0 and d the smaller of b and c, e^(-c (x + w)) <= e^(-d (x + w)) and e^(-d x) <= e^(-b x - (b - d) below) there,
+///   so both together are at most 2 e^(-d w - (b - d) below) E[e^(-b x)].
+#[derive(Debug)]
+struct Tails {
+    tilt: f64,
+    epsilon: f64,
+    /// (b, ln E[e^(b (S - eps))]) of the tilted law: an upper bound.
+    lines: Vec<(f64, f64)>,
+    log_folded: f64,
+}
+
+impl Tails {
+    /// `height` is the second part of a line, given the first; `unit` the b that would be best were the law Gaussian.
+    fn new(tilt: f64, epsilon: f64, unit: f64, log_folded: f64, height: impl Fn(f64) -> f64) -> Self {
+        let mut lines = vec![(0.0, 0.0)];
+        for sign in [1.0, -1.0] {
+            let mut look = |by: f64| {
+                let found = height(sign * by);
+                if found.is_finite() {
+                    lines.push((sign * by, found));
+                }
+                if found.is_nan() { f64::INFINITY } else { (found - log_folded) / by }
+            };
+            // Downhill, in steps of a factor.
+            let (mut by, mut best) = (unit, look(unit));
+            for factor in [0.6, 1.5, 0.85, 1.15] {
+                for _ in 0..12 {
+                    let found = look(by * factor);
+                    if found >= best && best.is_finite() {
+                        break;
+                    }
+                    (by, best) = (by * factor, found);
+                }
+            }
+        }
+        let mut tails = Self { tilt, epsilon, lines, log_folded };
+        let whole = height(-tilt);
+        if whole.is_finite() {
+            tails.lines.push((-tilt, whole));
+        }
+        tails
+    }
+
+    /// Lengths below and above eps that leave out e^log_folded at most three times, each no less than `least`.
+    fn window(&self, least: f64) -> (f64, f64) {
+        let best = |value: &dyn Fn(f64, f64) -> f64| {
+            self.lines.iter().map(|&(by, height)| value(by, height - self.log_folded)).fold(f64::INFINITY, lesser)
+        };
+        let c = self.tilt;
+        let above = best(&|by, height| if by >= 0.0 { height / (by + c) } else { f64::INFINITY });
+        let above = greater(above, least);
+        let beyond = best(&|by, height| if by > 0.0 { height / by } else { f64::INFINITY });
+        // d w + (b - d) below = b below + d above.
+        let low = best(&|by, height| if by < 0.0 { (height - lesser(-by, c) * above) / -by } else { f64::INFINITY });
+        (greater(greater(low, beyond - above), least), above)
+    }
+
+    /// The sum's error at most, for a window around this epsilon.
+    fn folded(&self, epsilon: f64, below: f64, above: f64) -> f64 {
+        if below.is_nan() || above.is_nan() || below < 0.0 || above < 0.0 {
+            return f64::INFINITY;
+        }
+        let (c, w) = (self.tilt, below + above);
+        let best = |value: &dyn Fn(f64, f64) -> Option<f64>| {
+            let all = self.lines.iter().filter_map(|&(by, height)| value(by, height - by * (epsilon - self.epsilon)));
+            libm::exp(all.fold(f64::INFINITY, lesser))
+        };
+        let lost = best(&|by, height| (by >= 0.0).then_some(height - (by + c) * above));
+        let beyond = best(&|by, height| (by > 0.0).then_some(height - by * w));
+        let low = best(&|by, height| (by < 0.0).then_some(height + by * below - lesser(-by, c) * above));
+        lost + beyond + 2.0 * low
+    }
+}
+
 struct Sums {
     sum: f64,
     error: f64,
@@ -359,7 +500,7 @@ impl Spread {
         let resolution = Resolution { fineness: 1.0, log_floor: wish.log_floor };
         let (step, offset) = (wish.step, own_lattice(one, direction).map_or(0.0, |(first, _)| first));
         let grid = Grid { offset, step };
-        let mut all: Vec<(i64, f64)> = Vec::new();
+        let mut all = Masses::default();
         let (mut width, mut error, mut slack) = (0_i64, 0.0_f64, 0.0_f64);
         let mut lost = 0.0;
         let mut put = |outcome: Outcome| {
@@ -371,8 +512,8 @@ impl Spread {
             let place = |l: f64| (l - offset) / step;
             let room = 1e-6 + 32.0 * UNIT * (low.abs() + offset.abs()) / step;
             let (from, to) = ((place(low) + room).floor(), (place(high) - room).ceil());
-            let listed = from.abs() < 1e15 && to.abs() < 1e15;
-            if !listed {
+            // Far beyond any lattice.
+            if !(from.abs() <= MOST_POINTS && to.abs() <= MOST_POINTS) {
                 lost += p;
                 return;
             }
@@ -382,27 +523,21 @@ impl Spread {
             slack = greater(slack, doubt + outside + 16.0 * UNIT * (a.abs() + b.abs() + offset.abs()));
             error = greater(error, outcome.error + 4.0 * UNIT);
             if from == to {
-                all.push((from, p));
+                all.add(from, p);
                 return;
             }
             width = width.max(to - from);
             // Rounding of the part moves the mean by as much of the width, and of the ratio.
             slack = greater(slack, 16.0 * UNIT * (b - a) + doubt);
             let part = outcome.upper_part(a, b, 0.0).clamp(0.0, 1.0);
-            all.push((from, p * (1.0 - part)));
-            all.push((to, p * part));
+            all.add(from, p * (1.0 - part));
+            all.add(to, p * part);
         };
         let rest = outcomes(one, direction, Side::Upper, resolution, Some(grid), &mut put);
-        let first = all.iter().map(|(k, _)| *k).min()?;
-        let last = all.iter().map(|(k, _)| *k).max()?;
-        let trusted = error < 1e-3 && lost == 0.0;
-        if last - first >= 2 * MOST_POINTS as i64 || !trusted {
+        if error.is_nan() || error >= 1e-3 || lost > 0.0 || all.is_empty() {
             return None;
         }
-        let mut masses = vec![0.0; (last - first) as usize + 1];
-        for (k, p) in &all {
-            masses[(k - first) as usize] += p;
-        }
+        let (first, masses) = all.into_line();
         // Masses are sums of a few positive numbers each.
         let error = error + 64.0 * UNIT;
         let infinite = Interval::new(one.infinite(direction == Direction::Add).lo, rest.infinite);

@@ -191,7 +191,8 @@ fn paired(a: &Points, b: &Points, side: Side, focus: &Focus) -> Points {
             let end = edges.get(bin).copied().unwrap_or(f64::INFINITY) - loss;
             let from = j;
             let (mut p_sum, mut q_sum) = (0.0, 0.0);
-            while j < b.losses.len() && b.losses[j] < end {
+            // The last bin takes what no comparison tells.
+            while j < b.losses.len() && (b.losses[j] < end || bin >= edges.len()) {
                 p_sum += b.masses[j];
                 q_sum += scaled_b[j];
                 j += 1;

@@ -77,73 +77,76 @@ pub(super) fn outcomes(
         stops.retain(|l| *l > low && *l < high);
         stops
     };
-    let law = cells(&step.law, side, resolution, &stops);
-    // Sampling's losses at both ends of every cell.
-    let ends = || {
-        let sign = if added { -1.0 } else { 1.0 };
-        let all = |end: fn(&Cell) -> f64| {
-            let mut all = mixtures(rate, &law.cells.iter().map(|cell| sign * end(cell)).collect::<Vec<_>>());
-            all.iter_mut().for_each(|l| *l *= sign);
-            all
-        };
-        (all(|cell| cell.low), all(|cell| cell.high))
+    // Of some cells: sampling's losses at both ends; mean likelihood ratio - 1, its logarithm, and the error of that beside
+    // the cell's own.
+    let sign = if added { -1.0 } else { 1.0 };
+    let ends = |cells: &[Cell], end: fn(&Cell) -> f64| {
+        let mut all = mixtures(rate, &cells.iter().map(|cell| sign * end(cell)).collect::<Vec<_>>());
+        all.iter_mut().for_each(|l| *l *= sign);
+        all
     };
-    // Mean likelihood ratio - 1, and the error of its logarithm beside the cell's own.
-    let odds = |ratio: &dyn Fn(&Cell) -> f64| -> Vec<f64> {
-        law.cells.iter().map(|cell| rate * (ratio(cell) - 1.0)).collect()
+    let sampled = |cells: &[Cell], ratio: fn(&Cell) -> f64| {
+        let odds: Vec<f64> = cells.iter().map(|cell| rate * (ratio(cell) - 1.0)).collect();
+        let all = ends(cells, |cell| cell.low).into_iter().zip(ends(cells, |cell| cell.high));
+        let all = all.zip(logarithms(&odds)).zip(odds).zip(cells);
+        let outcomes = all.map(|((((low, high), log), odds), cell)| {
+            let error = cell.error + 16.0 * UNIT * (1.0 + 1.0 / (1.0 + odds));
+            (Outcome { low, high, ratio: sign * log, p: cell.p, error }, *cell)
+        });
+        outcomes.collect::<Vec<_>>()
     };
-    let amplified = |odds: f64| 16.0 * UNIT * (1.0 + 1.0 / (1.0 + odds));
+    let mixed_p = |cell: &Cell| (1.0 - rate) * cell.q + rate * cell.p;
     match step.sampling {
         Sampling::Whole => {
-            for cell in &law.cells {
-                let ratio = libm::log(cell.p / cell.q);
-                each(Outcome { low: cell.low, high: cell.high, ratio, p: cell.p, error: cell.error });
-            }
+            let law = cells(&step.law, side, resolution, &stops, &mut |cells| {
+                for cell in cells {
+                    let ratio = libm::log(cell.p / cell.q);
+                    each(Outcome { low: cell.low, high: cell.high, ratio, p: cell.p, error: cell.error });
+                }
+            });
             Rest { infinite: law.infinite, surplus: 0.0 }
         }
         Sampling::Poisson(_) if added => {
             // P = base, Q = (1 - q) base + q other: loss -ln(1 - q + q e^-l), at most -ln(1 - q).
-            let odds = odds(&|cell| cell.q / cell.p);
-            let (ratios, (lows, highs)) = (logarithms(&odds), ends());
-            for (k, cell) in law.cells.iter().enumerate() {
-                let error = cell.error + amplified(odds[k]);
-                each(Outcome { low: lows[k], high: highs[k], ratio: -ratios[k], p: cell.p, error });
-            }
+            let law = cells(&step.law, side, resolution, &stops, &mut |cells| {
+                sampled(cells, |cell| cell.q / cell.p).into_iter().for_each(|(outcome, _)| each(outcome));
+            });
             let most = -libm::log1p(-rate);
             each(Outcome { low: most, high: most, ratio: most, p: law.infinite, error: 0.0 });
             Rest { infinite: 0.0, surplus: if side == Side::Upper { law.infinite } else { 0.0 } }
         }
         Sampling::Poisson(_) => {
-            let odds = odds(&|cell| cell.p / cell.q);
-            let (ratios, (lows, highs)) = (logarithms(&odds), ends());
             // No loss is below ln(1 - q).
-            let lowest = lows.first().copied().unwrap_or_else(|| libm::log1p(-rate));
+            let mut lowest = f64::INFINITY;
+            let law = cells(&step.law, side, resolution, &stops, &mut |cells| {
+                for (outcome, cell) in sampled(cells, |cell| cell.p / cell.q) {
+                    lowest = if outcome.low < lowest { outcome.low } else { lowest };
+                    each(Outcome { p: mixed_p(&cell), ..outcome });
+                }
+            });
+            let lowest = if lowest.is_finite() { lowest } else { libm::log1p(-rate) };
             let missed = (1.0 - rate) * law.missed;
-            if missed > 0.0 && lowest.is_finite() {
+            if missed > 0.0 {
                 each(Outcome { low: lowest, high: lowest, ratio: lowest, p: missed, error: 1e-15 });
-            }
-            for (k, cell) in law.cells.iter().enumerate() {
-                let p = (1.0 - rate) * cell.q + rate * cell.p;
-                let error = cell.error + amplified(odds[k]);
-                each(Outcome { low: lows[k], high: highs[k], ratio: ratios[k], p, error });
             }
             Rest { infinite: rate * law.infinite, surplus: missed }
         }
         Sampling::WithoutReplacement(_) => {
             // One pair whose curve is that of removal for orders above 1 and its mirror image below: removal's positive
             // losses, their mirror images, and the rest at zero.
-            let (mut rest, mut doubt) = (1.0 - rate * law.infinite, 1e-13);
-            let odds = odds(&|cell| cell.p / cell.q);
-            let (ratios, (lows, highs)) = (logarithms(&odds), ends());
-            let positive = |(_, cell): &(usize, &Cell)| cell.low >= 0.0 && cell.high > 0.0;
-            for (k, cell) in law.cells.iter().enumerate().filter(positive) {
-                let p = (1.0 - rate) * cell.q + rate * cell.p;
-                let (low, high, ratio, error) = (lows[k], highs[k], ratios[k], cell.error + amplified(odds[k]));
-                each(Outcome { low, high, ratio, p, error });
-                each(Outcome { low: -high, high: -low, ratio: -ratio, p: cell.q, error });
-                rest -= p + cell.q;
-                doubt += 2.0 * (p + cell.q) * cell.error;
-            }
+            let (mut inside, mut doubt) = (0.0, 1e-13);
+            let law = cells(&step.law, side, resolution, &stops, &mut |cells| {
+                for (outcome, cell) in sampled(cells, |cell| cell.p / cell.q) {
+                    if cell.low >= 0.0 && cell.high > 0.0 {
+                        let (p, Outcome { low, high, ratio, error, .. }) = (mixed_p(&cell), outcome);
+                        each(Outcome { p, ..outcome });
+                        each(Outcome { low: -high, high: -low, ratio: -ratio, p: cell.q, error });
+                        inside += p + cell.q;
+                        doubt += 2.0 * (p + cell.q) * cell.error;
+                    }
+                }
+            });
+            let rest = 1.0 - rate * law.infinite - inside;
             let rest = if side == Side::Upper { rest + doubt } else { rest - doubt };
             if rest > 0.0 {
                 each(Outcome { low: 0.0, high: 0.0, ratio: 0.0, p: rest, error: 4.0 * doubt / rest });
@@ -196,7 +199,7 @@ pub(super) fn span(step: &Step, direction: Direction, log_floor: f64) -> f64 {
 pub(super) fn points(step: &Step, direction: Direction, side: Side, resolution: Resolution) -> Points {
     let mut builder = Builder { side, points: Points::default() };
     let rest = outcomes(step, direction, side, resolution, None, |outcome| builder.add(outcome));
-    builder.points.infinite = rest.infinite;
+    builder.points.infinite += rest.infinite;
     sorted(builder.points)
 }
 
@@ -258,7 +261,12 @@ impl Builder {
 
     /// Two ends of neighbouring cells are one point.
     fn push(&mut self, loss: f64, mass: f64) {
-        if mass <= 0.0 {
+        if mass <= 0.0 || loss == f64::NEG_INFINITY {
+            return;
+        }
+        // A loss beyond the floats is charged as an infinite one, or left out.
+        if loss == f64::INFINITY {
+            self.points.infinite += if self.side == Side::Upper { mass } else { 0.0 };
             return;
         }
         if self.points.losses.last() == Some(&loss) {
