@@ -271,6 +271,89 @@ fn the_lattice_alone_gives_the_same_answers() {
     }
 }
 
+/// Where epsilon is large the lattice is coarse, and its lower bound another one: beside the contour, which shares no step.
+#[test]
+fn coarse_lattices_agree_with_the_contour() {
+    for (rate, sigma, count, delta) in [
+        ("9/10", 1.0, 100_000, 1e-60),
+        ("3/10", 5.0, 1_000_000, 1e-2),
+        ("1/10", 1.0, 1_000_000, 1e-30),
+        ("1/2", 0.8, 10_000, 1e-150),
+    ] {
+        let all = composed(Neighbors::AddRemove, &[(poisson(rate, sigma), count)]);
+        let contour = all.epsilon(delta).expect("valid");
+        assert!(contour.hi() - contour.lo() <= 1e-5 * contour.hi(), "{rate} {sigma}: {contour:?}");
+        let lattice = all.clone().by_lattice_alone();
+        check(lattice.epsilon(delta).expect("valid"), contour.lo(), contour.hi(), 5e-3);
+        let epsilon = contour.hi();
+        let contour = all.delta(epsilon).expect("valid");
+        check(lattice.delta(epsilon).expect("valid"), contour.lo(), contour.hi(), 0.5);
+    }
+}
+
+/// Deltas that no float library reaches, and epsilons in the thousands: both ends are finite and near.
+#[test]
+fn answers_stay_narrow_far_out() {
+    let event = |json: &str| serde_json::from_str::<Event>(json).expect("an event");
+    let laplace = event(r#"{"kind":"laplace","noise_multiplier":"2"}"#);
+    let sampled =
+        |rate: &str, inner: &str| event(&format!(r#"{{"kind":"poisson_sampled","rate":"{rate}","event":{inner}}}"#));
+    let (skellam, discrete) = (
+        r#"{"kind":"skellam","variance":"9/4","l1":3,"squared_l2":3}"#,
+        r#"{"kind":"discrete_gaussian","sigma":"20","sensitivity":3}"#,
+    );
+    for (neighbors, events, delta) in [
+        (Neighbors::ReplaceOne, vec![(laplace, 100_000)], 1e-60),
+        (Neighbors::ReplaceOne, vec![(event(skellam), 3000)], 1e-150),
+        (Neighbors::ReplaceOne, vec![(event(discrete), 50)], 1e-200),
+        (Neighbors::AddRemove, vec![(sampled("1/2", discrete), 8)], 1e-150),
+        (Neighbors::AddRemove, vec![(sampled("3/10", r#"{"kind":"pure","epsilon":"1/5"}"#), 1_000_000)], 1e-30),
+        (Neighbors::AddRemove, vec![(poisson("426/100000", 20.0), 50)], 1e-100),
+        (Neighbors::AddRemove, vec![(poisson("1/2", 100.0), 8)], 1e-200),
+        (Neighbors::AddRemove, vec![(poisson("1/2", 1.0), 15), (poisson("1", 2.0), 10)], 1e-100),
+    ] {
+        let all = composed(neighbors, &events);
+        let found = all.epsilon(delta).expect("valid");
+        assert!(found.hi() - found.lo() <= 5e-3 * found.hi(), "{events:?} at {delta}: {found:?}");
+        for (epsilon, above) in [(found.lo() * (1.0 - 1e-9), true), (found.hi() * (1.0 + 1e-9), false)] {
+            let back = all.delta(epsilon).expect("valid");
+            assert!(
+                back.hi() - back.lo() <= (if epsilon < 1e3 { 5e-2 } else { 0.5 }) * back.hi(),
+                "{back:?} at {epsilon}"
+            );
+            assert!(if above { back.hi() >= delta } else { back.lo() <= delta }, "{events:?} at {epsilon}: {back:?}");
+        }
+    }
+}
+
+/// Found by fuzzing: questions that once took for ever.
+#[test]
+fn no_question_takes_for_ever() {
+    let event = |json: &str| serde_json::from_str::<Event>(json).expect("an event");
+    let start = std::time::Instant::now();
+    for (events, delta) in [
+        // Moments that no tilt makes finite.
+        (vec![(poisson("1/100000", 2.0), 20)], 1e-5),
+        // Cells that no float tells apart; losses beyond the floats.
+        (vec![(poisson("1/2", 1e-9), 3)], 1e-5),
+        (vec![(poisson("1/2", 1e300), 1 << 62), (poisson("1/2", 1e-300), 2)], 1e-5),
+        (
+            vec![
+                (event(r#"{"kind":"discrete_gaussian","sigma":"1e-208","sensitivity":2}"#), 8),
+                (poisson("1/2", 4e4), 1 << 40),
+            ],
+            1e-45,
+        ),
+        (vec![(event(r#"{"kind":"laplace","noise_multiplier":"1e-300"}"#), 1 << 63)], 1e-200),
+    ] {
+        let all = composed(Neighbors::AddRemove, &events);
+        let (epsilon, curve) = (all.epsilon(delta).expect("valid"), all.delta(1.0).expect("valid"));
+        assert!(0.0 <= epsilon.lo() && epsilon.lo() <= epsilon.hi(), "{events:?}: {epsilon:?}");
+        assert!(0.0 <= curve.lo() && curve.lo() <= curve.hi() && curve.hi() <= 1.0, "{events:?}: {curve:?}");
+    }
+    assert!(start.elapsed().as_secs_f64() < 60.0, "{:?}", start.elapsed());
+}
+
 #[test]
 fn randomized_responses_compose_to_a_binomial() {
     for (epsilon0, count) in [(0.5_f64, 30_u64), (0.1, 1000), (0.02, 10_000), (1e-3, 100_000)] {

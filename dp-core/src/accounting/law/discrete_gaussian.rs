@@ -7,8 +7,8 @@ use crate::accounting::interval::{Interval, normal_density, normal_tail};
 
 /// From this sigma on, sums are integrals with the first two Euler-Maclaurin terms and a bounded remainder.
 pub(crate) const SMOOTH: f64 = 100.0;
-/// Terms beyond this many sigma are charged to infinity: their mass is below 2 exp(-TAIL^2 / 2) < 1e-153.
-const TAIL: f64 = 26.5;
+/// Terms beyond this many sigma are charged to infinity: their mass is below 2 exp(-TAIL^2 / 2) < 1e-281.
+const TAIL: f64 = 36.0;
 
 /// A discrete Gaussian with sigma >= [`SMOOTH`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -74,7 +74,7 @@ pub(crate) fn atoms(sigma: Interval, sensitivity: u64) -> Atoms {
     let reach = (TAIL * sigma.hi).ceil() + 1.0;
     let weight = |x: f64| (-(Interval::point(x).square() / twice_variance)).exp();
     let whole = (1..=reach as u64).rev().fold(Interval::ZERO, |sum, x| sum + weight(x as f64)) * 2.0 + Interval::ONE;
-    let tail = Interval::new(0.0, 1e-150);
+    let tail = Interval::new(0.0, 1e-280);
     let normalizer = whole + tail;
     // x runs over every outcome within `reach` of the centre of P; where Q is far, its probability may underflow to an
     // interval at zero, which loses nothing: only P's probability and the loss are used.

@@ -4,7 +4,7 @@ use super::{Atom, Atoms};
 use crate::accounting::interval::Interval;
 
 /// Outcomes of probability below e^-TAIL in all are charged to infinity.
-const TAIL: f64 = 350.0;
+const TAIL: f64 = 650.0;
 
 /// Chernoff: ln P(X >= k) <= V (sqrt(1 + (k/V)^2) - 1) - k asinh(k/V), from E e^(tX) = exp(V (cosh t - 1)).
 fn log_tail(variance: f64, k: f64) -> f64 {

@@ -36,7 +36,7 @@ pub(super) enum Query {
 
 /// How wide an answer may be, relative to itself, before the contour of the continuous loss is given up.
 const SHARP: f64 = 1e-5;
-/// Fewer releases than these are merged at once: the contour has no certificate there.
+/// Fewer releases than these are merged at once: without Gaussians beside them the contour has no certificate there.
 const FEW: f64 = 16.0;
 /// Most pairs of outcomes in one evaluation by merging.
 const MOST_WORK: f64 = 3e7;
@@ -76,7 +76,7 @@ impl<'a> Composition<'a> {
         };
         let releases = self.releases();
         if !self.lattice_alone
-            && releases >= FEW
+            && (releases >= FEW || self.precision.hi > 0.0)
             && let Some(all) = self.exact()
         {
             let found = match query {
@@ -102,6 +102,9 @@ impl<'a> Composition<'a> {
                 break;
             }
             best = best.meet(method(self, query));
+        }
+        if !is_within(best, 0.02) {
+            best = best.meet(self.by_moment(query));
         }
         best
     }
@@ -226,32 +229,93 @@ impl<'a> Composition<'a> {
             Query::Epsilon { .. } => (share * saddle.epsilon.max(0.05 / tilt)).sqrt(),
             Query::Delta { .. } => (share / tilt).sqrt(),
         };
-        step = step.min(0.099 / releases.sqrt());
-        for _ in 0..LATTICES {
-            let mut here = step;
+        let log_floor = log_floor(near, releases);
+        let aligned = |step: f64| {
             if let [Some((_, own))] = own.as_slice() {
-                here = if own.is_finite() { *own } else { 1.0 };
-            } else if let Some((_, own)) = own.iter().flatten().find(|(_, own)| own.is_finite() && *own >= step) {
-                here = own / (own / step).ceil();
+                return if own.is_finite() { *own } else { 1.0 };
             }
-            if range.is_nan() || range > most_cells * here {
-                return best;
+            match own.iter().flatten().find(|(_, own)| own.is_finite() && *own >= step) {
+                Some((_, own)) => own / (own / step).ceil(),
+                None => step,
             }
-            let log_floor = log_floor(near, releases);
-            let wish = Wish { tilt, epsilon: saddle.epsilon, log_delta: saddle.log_delta, step: here, log_floor };
-            let Some(lattice) = Lattice::new(&steps, self.direction, wish, self.planner) else { return best };
-            let found = match query {
+        };
+        let ask = |step: f64| {
+            let step = aligned(step);
+            if range.is_nan() || range > most_cells * step {
+                return None;
+            }
+            let wish = Wish { tilt, epsilon: saddle.epsilon, log_delta: saddle.log_delta, step, log_floor };
+            let lattice = Lattice::new(&steps, self.direction, wish, self.planner)?;
+            Some(match query {
                 Query::Epsilon { delta } => lattice.epsilon(delta, saddle.epsilon),
                 Query::Delta { epsilon } => lattice.delta(epsilon),
-            };
+            })
+        };
+        let finest = 0.099 / releases.sqrt();
+        step = step.min(finest);
+        for _ in 0..LATTICES {
+            let Some(found) = ask(step) else { break };
             best = best.meet(found);
             if is_within(best, self.tolerance) || own.len() == 1 && own[0].is_some() {
-                break;
+                return best;
             }
             let wanted = ((best.hi - best.lo) / (0.7 * self.tolerance * best.hi)).sqrt();
             step /= if wanted.is_finite() { wanted.clamp(1.5, 8.0) } else { 4.0 };
         }
+        // Coarser ones, whose lower bound moves epsilon: by less than such a part of the answer.
+        for part in [1e-3, 4e-3, 0.016, 0.06, 0.25] {
+            let shift = match query {
+                Query::Epsilon { .. } => part * saddle.epsilon,
+                Query::Delta { .. } => part / tilt,
+            };
+            let step = coarse_step(shift) / releases.sqrt();
+            if step > finest && !is_within(best, 2.0 * part) {
+                best = ask(step).map_or(best, |found| best.meet(found));
+            }
+        }
         best
+    }
+
+    /// An upper end at least, by Chernoff.
+    fn by_moment(&self, query: Query) -> Interval {
+        let (open, log_delta) = match query {
+            Query::Epsilon { delta } => (Interval::new(0.0, f64::INFINITY), libm::log(delta)),
+            Query::Delta { .. } => (Interval::new(0.0, 1.0), -650.0),
+        };
+        let Some((Saddle { tilt, .. }, _)) = self.saddle(query, log_delta) else { return open };
+        let (all, infinite) = match self.exact() {
+            Some(all) => (all, 0.0),
+            None => self.bounding(Side::Upper, log_floor(log_delta, self.releases() + 1.0)),
+        };
+        let at = total(&all, tilt);
+        // (1 - e^-x)+ <= e^(c x) times this, for every x.
+        let front = -libm::log1p(tilt) - tilt * libm::log1p(1.0 / tilt);
+        let log = at.log + at.error + front + 1e-9 + 1e-12 * (at.log.abs() + front.abs());
+        let hi = match query {
+            Query::Epsilon { delta } if delta > infinite => {
+                let log_delta = libm::log(delta - infinite * (1.0 + 1e-12));
+                let epsilon = (log - log_delta + 1e-9 + 1e-12 * log_delta.abs()) / tilt;
+                if epsilon < 0.0 { 0.0 } else { epsilon }
+            }
+            Query::Epsilon { .. } => f64::INFINITY,
+            Query::Delta { epsilon } => {
+                let exponent = log - tilt * epsilon * (1.0 - 1e-12);
+                (libm::exp(exponent) + infinite) * (1.0 + 1e-12) + 1e-300
+            }
+        };
+        open.meet(Interval::new(open.lo, hi))
+    }
+
+    /// All laws as points on one side, and their mass at infinite loss in all.
+    fn bounding(&self, side: Side, log_floor: f64) -> (Vec<Component>, f64) {
+        let resolution = Resolution { fineness: 0.5, log_floor };
+        let (mut all, mut infinite) = (vec![Component::Gaussian(self.precision)], 0.0);
+        for (step, count) in &self.steps {
+            let points = points(step, self.direction, side, resolution);
+            infinite += points.infinite * *count as f64;
+            all.push(Component::Points(points, *count as f64));
+        }
+        (all, infinite)
     }
 
     /// A first guess, from moments where they are known and else through coarse points; and how far the losses of one release
@@ -259,18 +323,24 @@ impl<'a> Composition<'a> {
     fn saddle(&self, query: Query, log_delta: f64) -> Option<(Saddle, f64)> {
         let log_floor = log_floor(log_delta, self.releases() + 1.0);
         let range = self.steps.iter().map(|(step, _)| span(step, self.direction, log_floor)).sum();
-        let known = |saddle: &Saddle, all: &[Component]| total(all, saddle.tilt).error < 0.1;
+        // At tilts whose moments cannot be evaluated there is no saddle, and one that stopped short is none.
+        let known = |saddle: &Saddle, all: &[Component]| {
+            let (c, at) = (saddle.tilt, total(all, saddle.tilt));
+            let (near, curvature) = (at.mean - 1.0 / c - 1.0 / (c + 1.0), at.variance + 1.0 / (c * c));
+            let meant = match query {
+                Query::Epsilon { delta } => saddle.log_delta < 0.9 * libm::log(delta) + 2.0,
+                Query::Delta { epsilon } => (near - epsilon).abs() < curvature.sqrt(),
+            };
+            meant && at.error < 0.1
+        };
         let exact = self.exact().and_then(|all| guess(query, &all, 0.0).filter(|saddle| known(saddle, &all)));
         let found = exact.or_else(|| {
-            let resolution = Resolution { fineness: 0.5, log_floor };
-            let mut all = vec![Component::Gaussian(self.precision)];
-            let mut infinite = 0.0;
-            for (step, count) in &self.steps {
-                let points = thinned(points(step, self.direction, Side::Lower, resolution));
-                infinite += points.infinite * *count as f64;
-                all.push(Component::Points(points, *count as f64));
-            }
-            guess(query, &all, infinite)
+            let (all, infinite) = self.bounding(Side::Lower, log_floor);
+            let thin = |component| match component {
+                Component::Points(law, count) => Component::Points(thinned(law), count),
+                other => other,
+            };
+            guess(query, &all.into_iter().map(thin).collect::<Vec<_>>(), infinite)
         })?;
         Some((Saddle { log_delta: found.log_delta.max(-690.0), ..found }, range))
     }
@@ -302,6 +372,13 @@ fn thinned(law: Points) -> Points {
         })
         .unzip();
     Points { losses, masses, infinite: law.infinite }
+}
+
+/// The step of a lattice whose coarse lower bound moves epsilon by about `shift`, times the root of the number of releases.
+fn coarse_step(shift: f64) -> f64 {
+    // shift = s^2 / 2 + s root, where e^(-root^2 / 2) is what may be left out.
+    let root = 6.3;
+    2.0 * ((root * root + 2.0 * shift).sqrt() - root)
 }
 
 /// ln of the tail of one release that may be cut off: in all, a ten-millionth of delta.

@@ -244,7 +244,8 @@ fn period(
                     break;
                 }
                 let found = look(tilt + sign * next);
-                let better = found < 0.95 * best || !best.is_finite();
+                // Too far out moments cannot be evaluated; farther out neither.
+                let better = found < 0.95 * best || (factor < 1.0 && !best.is_finite());
                 if !better {
                     break;
                 }
