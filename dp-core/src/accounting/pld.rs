@@ -11,6 +11,8 @@ mod merging;
 mod points;
 mod sampled;
 mod solve;
+mod spread;
+mod window;
 
 use self::component::{Component, Direction};
 use self::composition::{Composition, Query};
@@ -88,7 +90,7 @@ impl PldAccountant {
         self
     }
 
-    /// Answers by the lattice alone, which shares no step with the contour: a second opinion. Never sharper.
+    /// Answers by the lattice alone, which shares no step of its proof with the contour: a second opinion. Never sharper.
     #[must_use]
     pub fn by_lattice_alone(mut self) -> Self {
         self.lattice_alone = true;

@@ -41,6 +41,7 @@ pub(crate) enum Component {
     /// Any number of Gaussian releases: the sum of 1 / sigma^2, enclosed.
     Gaussian(Interval),
     Sampled(SampledGaussian, f64),
+    /// Any other law, for a first guess and for Chernoff's bound.
     Points(Points, f64),
 }
 
@@ -71,7 +72,7 @@ pub(crate) struct Tilted {
 }
 
 impl Points {
-    fn tilted(&self, tilt: f64) -> Tilted {
+    fn moment(&self, tilt: f64) -> Moment {
         let top = self.losses.iter().zip(&self.masses).filter(|(_, m)| **m > 0.0);
         let top = top.map(|(l, m)| tilt * l + libm::log(*m)).fold(f64::NEG_INFINITY, f64::max);
         let weights: Vec<f64> =
@@ -81,8 +82,7 @@ impl Points {
         let rounding = (4.0 + self.losses.len() as f64 + 2.0 * spread + 2.0 * top.abs()) * UNIT;
         let (mean, variance) = elementary::mean_and_variance(&self.losses, &weights, total);
         let log = libm::log(total) + top;
-        let moment = Moment { log, mean, variance, error: rounding + 4.0 * UNIT * log.abs() };
-        Tilted::new(self.losses.clone(), weights, total, moment, (2.0 * rounding, 0.0))
+        Moment { log, mean, variance, error: rounding + 4.0 * UNIT * log.abs() }
     }
 }
 
@@ -123,16 +123,16 @@ impl Component {
                 Moment { log: log.mid(), mean, variance: middle, error: error + UNIT * log.hi }
             }
             Self::Sampled(law, _) => law.moment(tilt).unwrap_or(Moment::UNKNOWN),
-            Self::Points(law, _) => law.tilted(tilt).moment,
+            Self::Points(law, _) => law.moment(tilt),
         }
     }
 
-    /// The tilted law, good for frequencies up to `highest`; a Gaussian has a closed form instead.
+    /// The tilted law, good for frequencies up to `highest`; a Gaussian has a closed form instead, and points, whose
+    /// transform does not fade, have no contour.
     pub(crate) fn tilted(&self, tilt: f64, highest: f64) -> Option<Tilted> {
         match self {
-            Self::Gaussian(_) => None,
+            Self::Gaussian(_) | Self::Points(..) => None,
             Self::Sampled(law, _) => law.tilted(tilt, highest),
-            Self::Points(law, _) => Some(law.tilted(tilt)),
         }
     }
 }

@@ -42,8 +42,6 @@ struct Node {
 const NEGLIGIBLE: f64 = 42.0;
 /// Most evaluations of M along the line before giving up.
 const MOST_NODES: usize = 60_000;
-/// Most nodes times losses.
-const MOST_WORK: f64 = 4e8;
 /// The alias may be this part of delta.
 const LOG_ALIAS: f64 = -23.0;
 
@@ -105,11 +103,6 @@ impl Contour {
         let end = End::find(&decays(components, self.tilt), decay, negligible, 0.9 * hope)?;
         let mut highest = if end.first < 4.0 * hope { 1.001 * end.first } else { 1.3 * hope };
         let mut lines = Lines::new(components, self.tilt, highest)?;
-        // Can that be afforded, should nothing be skipped?
-        let size: usize = lines.lines.iter().map(|line| line.re.len()).sum();
-        if lines.lines.iter().any(|line| !line.smooth) && end.last / step * size as f64 > MOST_WORK {
-            return None;
-        }
         let mut n = 0_u64;
         for _ in 0..MOST_NODES {
             let u = n as f64 * step;
@@ -276,8 +269,6 @@ fn decays(components: &[Component], tilt: f64) -> Vec<(f64, Decay)> {
 struct End {
     first: f64,
     level: f64,
-    /// From here on by the bounds that hold for ever.
-    last: f64,
 }
 
 impl End {
@@ -303,7 +294,7 @@ impl End {
             ranges.push((u, here));
             u *= STRETCH;
         };
-        let (mut first, last) = (u, u);
+        let mut first = u;
         for (u, here) in ranges.into_iter().rev() {
             let whole = if here > level { here } else { level };
             if whole + gauss(u) > negligible {
@@ -311,7 +302,7 @@ impl End {
             }
             (first, level) = (u, whole);
         }
-        Some(Self { first, level, last })
+        Some(Self { first, level })
     }
 }
 
@@ -323,8 +314,6 @@ struct Lines {
 struct Line {
     count: f64,
     law: Tilted,
-    /// Has a density, whose decay is known.
-    smooth: bool,
     // e^(iu y) and e^(i step y) at every node.
     re: Vec<f64>,
     im: Vec<f64>,
@@ -351,7 +340,6 @@ impl Lines {
                 Some(Line {
                     count: component.count(),
                     law,
-                    smooth: matches!(component, Component::Sampled(..)),
                     re: zeros(),
                     im: zeros(),
                     turn_re: zeros(),

@@ -32,38 +32,19 @@
 //! bound on E[W^-r]: for r = x/v - 1/2 that is M(c) e^(-c eps) e^(-(x - v/2)^2/(2v)), and M(c) is no larger before spreading.
 //!
 //! **Errors charged**: probabilities and losses of every outcome; what the transform folds over the ends of the window
-//! (see [`Tails`]); the transform itself, 8 units for each of its log2 N stages in the Euclidean norm (radix 2
+//! (see `window`); the transform itself, 8 units for each of its log2 N stages in the Euclidean norm (radix 2
 //! to 4 needs less than half of that; Higham 2002, section 24.1); the T-th power of a spectrum of which every entry is known
 //! to within e, by T e (size + e)^(T - 1), and of its multiplications 3 units for each of T factors.
 
-use super::cells::{Resolution, Side};
+use super::cells::Side;
 use super::component::{Direction, UNIT, greater, lesser};
 use super::elementary::{dot, multiply_powers};
-use super::points::{Grid, Outcome, outcomes};
+use super::spread::{BLOCK, MOST_POINTS, Spread};
+use super::window::{FADED, Tails, bump_reach, window};
 use crate::accounting::interval::Interval;
-use crate::accounting::law::Law;
 use crate::accounting::step::Step;
 use realfft::RealFftPlanner;
 use std::cell::RefCell;
-
-/// One kind of release on the lattice: masses at offset + (first + k) step.
-struct Spread {
-    times: u64,
-    /// The same, rounded.
-    count: f64,
-    offset: f64,
-    step: f64,
-    first: i64,
-    masses: Vec<f64>,
-    /// The largest distance between the two points of an outcome.
-    width: f64,
-    /// Relative error of the masses.
-    error: f64,
-    /// How far a loss may lie from where it was put.
-    slack: f64,
-    infinite: Interval,
-    surplus: f64,
-}
 
 /// A composition on the lattice.
 #[derive(Debug)]
@@ -100,18 +81,10 @@ pub(super) struct Wish {
     pub(super) log_floor: f64,
 }
 
-/// Most points of a lattice.
-const MOST_POINTS: f64 = 1_048_576.0;
 /// Largest s for which the lower bound is derived.
 const MOST_SPREAD: f64 = 0.05;
 /// What spreading adds, as a part of s times the expectation of the bump: see the module's derivation.
 const SPREADING: f64 = 0.84;
-/// ln of what may be folded over the ends of the window, relative to delta.
-const LOG_FOLDED: f64 = -14.0;
-/// ln of delta in units of M(c) e^(-c eps), of which the transform is good to 12 digits or so: no tilt far from the saddle.
-const LEAST_SHARE: f64 = -9.0;
-/// ln of what is left out of the sum for the lower bound.
-const FADED: f64 = -60.0;
 
 impl Lattice {
     /// Composes `steps` in one direction. `None` if that takes too many points.
@@ -321,41 +294,6 @@ impl Lattice {
     }
 }
 
-/// Sums of masses at whole numbers, from some number upward and from there downward.
-#[derive(Default)]
-struct Masses {
-    middle: Option<i64>,
-    above: Vec<f64>,
-    below: Vec<f64>,
-}
-
-impl Masses {
-    fn add(&mut self, k: i64, mass: f64) {
-        let distance = k - *self.middle.get_or_insert(k);
-        let (side, place) = if distance >= 0 { (&mut self.above, distance) } else { (&mut self.below, -1 - distance) };
-        let place = place as usize;
-        if place >= side.len() {
-            side.resize(place + 1, 0.0);
-        }
-        side[place] += mass;
-    }
-
-    fn is_empty(&self) -> bool {
-        self.middle.is_none()
-    }
-
-    /// The first number and all masses from there on.
-    fn into_line(mut self) -> (i64, Vec<f64>) {
-        let first = self.middle.unwrap_or(0) - self.below.len() as i64;
-        if self.below.is_empty() {
-            return (first, self.above);
-        }
-        self.below.reverse();
-        self.below.append(&mut self.above);
-        (first, self.below)
-    }
-}
-
 /// The entries in blocks, of which delta at any epsilon is a short sum: with x_j = j h in a block, the sums of e^(-c x) times
 /// entries, of e^(-(c + 1) x) times entries, and of the first with their sizes.
 #[derive(Debug)]
@@ -381,39 +319,6 @@ impl Blocks {
     }
 }
 
-/// The window that takes the fewest points, by a tilt near the saddle's: where single losses weigh much, a smaller one has
-/// a much shorter tail.
-fn window(spreads: &[Spread], wish: Wish, spread: f64) -> Option<(Tails, (f64, f64))> {
-    let doubt = 1e-9 + 1e-12 * spreads.iter().map(|s| s.count).sum::<f64>();
-    let totals = |tilt: f64| spreads.iter().map(|s| s.count * s.log_moment(tilt)).sum::<f64>();
-    let mut best: Option<(Tails, (f64, f64))> = None;
-    for part in [1.0, 0.8, 0.65, 0.5] {
-        let tilt = part * wish.tilt;
-        let (log, near) = (totals(tilt), 1e-3 * (tilt + 1e-3));
-        let variance = (totals(tilt + near) - 2.0 * log + totals(tilt - near)) / (near * near);
-        let unit = (50.0 / variance).sqrt();
-        if !(log.is_finite() && unit.is_finite()) {
-            continue;
-        }
-        // delta, in units of M(c) e^(-c eps).
-        let log_share = lesser(wish.log_delta - (log - tilt * wish.epsilon), 0.0);
-        if part < 1.0 && log_share < LEAST_SHARE {
-            break;
-        }
-        let height = |by: f64| totals(tilt + by) - log - by * wish.epsilon + doubt;
-        let tails = Tails::new(tilt, wish.epsilon, unit, LOG_FOLDED + log_share, height);
-        // Bumps around eps must lie inside.
-        let (below, above) = tails.window(bump_reach(tilt, spread) + 4.0 * wish.step);
-        let shorter = |(_, (b, a)): &(Tails, (f64, f64))| below + above < 0.9 * (b + a);
-        if best.as_ref().is_none_or(shorter) {
-            best = Some((tails, (below, above)));
-        } else {
-            break;
-        }
-    }
-    best
-}
-
 /// The lower bound of a coarse lattice: how far it moves epsilon, and what it leaves out, in units of M(c) e^(-c eps) there.
 #[derive(Clone, Copy, Debug)]
 struct Coarse {
@@ -432,201 +337,10 @@ impl Coarse {
     }
 }
 
-/// How far from eps the bump for the lower bound is above e^FADED.
-fn bump_reach(tilt: f64, spread: f64) -> f64 {
-    let v = spread * spread;
-    (2.0 * v * -FADED + tilt * tilt * v * v).sqrt() + tilt * v
-}
-
-/// Chernoff bounds on the composed law's tilted tails, and what they say about a window of it.
-///
-/// The transform puts an outcome at x above eps to where it lies modulo the window [-below, above), of length w. There
-/// it weighs g = e^(-c x) (1 - e^-x) above eps, which is at most e^(-c x), and nothing below. So the sum is wrong by at most
-///
-/// - from outcomes x >= above: what they should weigh, P(x >= above) e^(-c above), and what they weigh, which is nothing up to
-///   w, and P(x >= w) beyond;
-/// - from outcomes x < -below, which should weigh nothing: up to -w they weigh at most e^(-c (x + w)), and beyond at most 1.
-///   For b > 0 and d the smaller of b and c, e^(-c (x + w)) <= e^(-d (x + w)) and e^(-d x) <= e^(-b x - (b - d) below) there,
-///   so both together are at most 2 e^(-d w - (b - d) below) E[e^(-b x)].
-#[derive(Debug)]
-struct Tails {
-    tilt: f64,
-    epsilon: f64,
-    /// (b, ln E[e^(b (S - eps))]) of the tilted law: an upper bound.
-    lines: Vec<(f64, f64)>,
-    log_folded: f64,
-}
-
-impl Tails {
-    /// `height` is the second part of a line, given the first; `unit` the b that would be best were the law Gaussian.
-    fn new(tilt: f64, epsilon: f64, unit: f64, log_folded: f64, height: impl Fn(f64) -> f64) -> Self {
-        let mut lines = vec![(0.0, 0.0)];
-        for sign in [1.0, -1.0] {
-            let mut look = |by: f64| {
-                let found = height(sign * by);
-                if found.is_finite() {
-                    lines.push((sign * by, found));
-                }
-                if found.is_nan() { f64::INFINITY } else { (found - log_folded) / by }
-            };
-            // Downhill, in steps of a factor.
-            let (mut by, mut best) = (unit, look(unit));
-            for factor in [0.6, 1.5, 0.85, 1.15] {
-                for _ in 0..12 {
-                    let found = look(by * factor);
-                    if found >= best && best.is_finite() {
-                        break;
-                    }
-                    (by, best) = (by * factor, found);
-                }
-            }
-        }
-        let mut tails = Self { tilt, epsilon, lines, log_folded };
-        let whole = height(-tilt);
-        if whole.is_finite() {
-            tails.lines.push((-tilt, whole));
-        }
-        tails
-    }
-
-    /// Lengths below and above eps that leave out e^log_folded at most three times, each no less than `least`.
-    fn window(&self, least: f64) -> (f64, f64) {
-        let best = |value: &dyn Fn(f64, f64) -> f64| {
-            self.lines.iter().map(|&(by, height)| value(by, height - self.log_folded)).fold(f64::INFINITY, lesser)
-        };
-        let c = self.tilt;
-        let above = best(&|by, height| if by >= 0.0 { height / (by + c) } else { f64::INFINITY });
-        let above = greater(above, least);
-        let beyond = best(&|by, height| if by > 0.0 { height / by } else { f64::INFINITY });
-        // d w + (b - d) below = b below + d above.
-        let low = best(&|by, height| if by < 0.0 { (height - lesser(-by, c) * above) / -by } else { f64::INFINITY });
-        (greater(greater(low, beyond - above), least), above)
-    }
-
-    /// The sum's error at most, for a window around this epsilon.
-    fn folded(&self, epsilon: f64, below: f64, above: f64) -> f64 {
-        if below.is_nan() || above.is_nan() || below < 0.0 || above < 0.0 {
-            return f64::INFINITY;
-        }
-        let (c, w) = (self.tilt, below + above);
-        let best = |value: &dyn Fn(f64, f64) -> Option<f64>| {
-            let all = self.lines.iter().filter_map(|&(by, height)| value(by, height - by * (epsilon - self.epsilon)));
-            libm::exp(all.fold(f64::INFINITY, lesser))
-        };
-        let lost = best(&|by, height| (by >= 0.0).then_some(height - (by + c) * above));
-        let beyond = best(&|by, height| (by > 0.0).then_some(height - by * w));
-        let low = best(&|by, height| (by < 0.0).then_some(height + by * below - lesser(-by, c) * above));
-        lost + beyond + 2.0 * low
-    }
-}
-
 struct Sums {
     sum: f64,
     error: f64,
 }
-
-impl Spread {
-    fn new(one: &Step, times: u64, direction: Direction, wish: Wish) -> Option<Self> {
-        let resolution = Resolution { fineness: 1.0, log_floor: wish.log_floor };
-        let (step, offset) = (wish.step, own_lattice(one, direction).map_or(0.0, |(first, _)| first));
-        let grid = Grid { offset, step };
-        let mut all = Masses::default();
-        let (mut width, mut error, mut slack) = (0_i64, 0.0_f64, 0.0_f64);
-        let mut lost = 0.0;
-        let mut put = |outcome: Outcome| {
-            let Outcome { low, high, p, .. } = outcome;
-            if p == 0.0 {
-                return;
-            }
-            let doubt = outcome.doubt();
-            let place = |l: f64| (l - offset) / step;
-            let room = 1e-6 + 32.0 * UNIT * (low.abs() + offset.abs()) / step;
-            let (from, to) = ((place(low) + room).floor(), (place(high) - room).ceil());
-            // Far beyond any lattice.
-            if !(from.abs() <= MOST_POINTS && to.abs() <= MOST_POINTS) {
-                lost += p;
-                return;
-            }
-            let (from, to) = (from as i64, (to as i64).max(from as i64));
-            let (a, b) = (offset + from as f64 * step, offset + to as f64 * step);
-            let outside = greater(greater(a - low, high - b), 0.0);
-            slack = greater(slack, doubt + outside + 16.0 * UNIT * (a.abs() + b.abs() + offset.abs()));
-            error = greater(error, outcome.error + 4.0 * UNIT);
-            if from == to {
-                all.add(from, p);
-                return;
-            }
-            width = width.max(to - from);
-            // Rounding of the part moves the mean by as much of the width, and of the ratio.
-            slack = greater(slack, 16.0 * UNIT * (b - a) + doubt);
-            let part = outcome.upper_part(a, b, 0.0).clamp(0.0, 1.0);
-            all.add(from, p * (1.0 - part));
-            all.add(to, p * part);
-        };
-        let rest = outcomes(one, direction, Side::Upper, resolution, Some(grid), &mut put);
-        if error.is_nan() || error >= 1e-3 || lost > 0.0 || all.is_empty() {
-            return None;
-        }
-        let (first, masses) = all.into_line();
-        // Masses are sums of a few positive numbers each.
-        let error = error + 64.0 * UNIT;
-        let infinite = Interval::new(one.infinite(direction == Direction::Add).lo, rest.infinite);
-        Some(Self {
-            times,
-            count: times as f64,
-            offset,
-            step,
-            first,
-            masses,
-            width: width as f64 * step,
-            error,
-            slack,
-            infinite,
-            surplus: rest.surplus,
-        })
-    }
-
-    fn loss(&self, k: usize) -> f64 {
-        self.offset + (self.first + k as i64) as f64 * self.step
-    }
-
-    /// e^(tilt loss) within a block, relative to its beginning. Blocks are short where that might overflow.
-    fn factors(&self, tilt: f64) -> Vec<f64> {
-        let block = if tilt.abs() * self.step * BLOCK as f64 <= 300.0 { BLOCK } else { 1 };
-        (0..block).map(|k| libm::exp(tilt * (self.step * k as f64))).collect()
-    }
-
-    /// ln M(tilt) of one release, by blocks so that neither powers nor sums lose much.
-    fn log_moment(&self, tilt: f64) -> f64 {
-        let factors = self.factors(tilt);
-        let block = |(k, masses): (usize, &[f64])| {
-            libm::log(dot(masses, &factors[..masses.len()])) + tilt * self.loss(factors.len() * k)
-        };
-        let logs: Vec<f64> = self.masses.chunks(factors.len()).enumerate().map(block).collect();
-        let top = logs.iter().copied().fold(f64::NEG_INFINITY, greater);
-        top + libm::log(logs.iter().map(|log| libm::exp(log - top)).sum())
-    }
-
-    /// Tilted masses relative to e^log, folded into so many points; and the relative error of each.
-    fn tilted(&self, tilt: f64, log: f64, points: usize) -> (Vec<f64>, f64) {
-        let factors = self.factors(tilt);
-        let (mut folded, mut largest) = (vec![0.0; points], 0.0);
-        for (k, masses) in self.masses.chunks(factors.len()).enumerate() {
-            let exponent = tilt * self.loss(factors.len() * k);
-            largest = greater(largest, exponent.abs());
-            let scale = libm::exp(exponent - log);
-            let mut place = factors.len() * k % points;
-            for (mass, factor) in masses.iter().zip(&factors) {
-                folded[place] += mass * (scale * factor);
-                place = if place + 1 == points { 0 } else { place + 1 };
-            }
-        }
-        // A block is e^300 at most.
-        (folded, (2.0 * largest + 2.0 * log.abs() + 640.0) * UNIT)
-    }
-}
-
-const BLOCK: usize = 32;
 
 struct Composed {
     entries: Vec<f64>,
@@ -711,35 +425,6 @@ fn size(least: usize) -> usize {
     let three = 3 * least.div_ceil(3).next_power_of_two();
     two.min(three)
 }
-
-/// The first loss and the step of a lattice on which all outcomes of a release lie, if they are few and do.
-pub(super) fn own_lattice(one: &Step, direction: Direction) -> Option<(f64, f64)> {
-    let Law::Atoms(law) = &one.law else { return None };
-    if law.atoms.len() > MOST_ALIGNED {
-        return None;
-    }
-    let mut losses = Vec::with_capacity(2 * law.atoms.len() + 1);
-    let resolution = Resolution { fineness: 1.0, log_floor: -600.0 };
-    outcomes(one, direction, Side::Lower, resolution, None, |outcome| losses.push(0.5 * (outcome.low + outcome.high)));
-    losses.sort_by(f64::total_cmp);
-    let (first, last) = (*losses.first()?, *losses.last()?);
-    let same = 1e-12 * (first.abs() + last.abs());
-    losses.dedup_by(|a, b| *a - *b <= same);
-    let least = losses.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, lesser);
-    if !least.is_finite() {
-        // A single loss lies on any lattice that starts there.
-        return Some((first, f64::INFINITY));
-    }
-    let step = (last - first) / ((last - first) / least).round();
-    let fits = |loss: &f64| {
-        let place = (loss - first) / step;
-        (place - place.round()).abs() < 1e-9
-    };
-    losses.iter().all(fits).then_some((first, step))
-}
-
-/// Beyond so many atoms a lattice of the law's own is not looked for.
-const MOST_ALIGNED: usize = 5000;
 
 #[cfg(test)]
 mod tests {
