@@ -43,6 +43,7 @@ mod audit;
 mod bounding;
 #[cfg(test)]
 mod brute_force;
+mod cells;
 mod column;
 mod groups;
 mod interval;

@@ -175,6 +175,12 @@ impl Plan {
         self.0.to_json()
     }
 
+    /// About how many bytes of memory a row takes while a file is read.
+    #[getter]
+    fn row_bytes(&self) -> usize {
+        self.0.row_bytes()
+    }
+
     /// The hash that names the plan, in hexadecimal.
     #[getter]
     fn hash(&self) -> String {

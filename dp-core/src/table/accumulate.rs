@@ -1,8 +1,9 @@
 //! Exact sums, group by group, in whole numbers.
 
+use super::cells::Cells;
 use super::groups::NONE;
 use super::key::Key;
-use super::partial::{GroupState, Partial, Range, Runs};
+use super::partial::{GroupState, Partial, Range};
 use super::plan::{Groups, Map, Plan};
 
 /// The state of all groups while rows come in.
@@ -11,14 +12,18 @@ pub(super) struct Accumulator {
     /// Integers, `width` a group.
     slots: Vec<i128>,
     width: usize,
-    /// For each quantile aggregate, one number a row: the group above the candidate nearest to the row's value.
-    cells: Vec<Vec<u64>>,
+    /// For each quantile aggregate, the candidates nearest to the rows' values.
+    cells: Vec<Cells>,
 }
 
 impl Accumulator {
     pub(super) fn new(plan: &Plan, groups: usize) -> Self {
         let layout = plan.layout();
-        Self { slots: vec![0; groups * layout.slots], width: layout.slots, cells: vec![vec![]; layout.counters] }
+        let cells = layout.parts.iter().filter_map(|part| match &part.map {
+            Map::Cells(lattice) => Some(Cells::new(plan, lattice.last())),
+            _ => None,
+        });
+        Self { slots: vec![0; groups * layout.slots], width: layout.slots, cells: cells.collect() }
     }
 
     /// Adds one row that has been bounded; NaN is missing.
@@ -40,7 +45,7 @@ impl Accumulator {
                 Map::Variance(lattice) => add(&mut slots[part.slot..], lattice.three(values[part.column])),
                 Map::Cells(lattice) => {
                     if let Some(cell) = lattice.cell(values[part.column]) {
-                        self.cells[part.slot].push(u64::from(group) << 32 | u64::from(cell));
+                        self.cells[part.slot].count(group, cell);
                     }
                 }
             }
@@ -67,7 +72,7 @@ impl Accumulator {
 
     /// Brings the candidates of each quantile into order.
     pub(super) fn sorted(mut self) -> Self {
-        self.cells.iter_mut().for_each(|cells| cells.sort_unstable());
+        self.cells.iter_mut().for_each(Cells::sort);
         self
     }
 
@@ -75,7 +80,7 @@ impl Accumulator {
     pub(super) fn plus(mut self, other: Self) -> Self {
         self.slots.resize(self.slots.len().max(other.slots.len()), 0);
         self.slots.iter_mut().zip(&other.slots).for_each(|(sum, part)| *sum += part);
-        self.cells = self.cells.into_iter().zip(other.cells).map(|(a, b)| merged(a, b)).collect();
+        self.cells = self.cells.into_iter().zip(other.cells).map(|(a, b)| a.plus(b)).collect();
         self
     }
 
@@ -86,9 +91,7 @@ impl Accumulator {
             slots[number as usize * self.width..][..self.width].copy_from_slice(state);
         }
         self.slots = slots;
-        for cell in self.cells.iter_mut().flatten() {
-            *cell = u64::from(numbers[(*cell >> 32) as usize]) << 32 | (*cell & u64::from(u32::MAX));
-        }
+        self.cells.iter_mut().for_each(|cells| cells.renumber(numbers));
         self.sorted()
     }
 
@@ -100,15 +103,10 @@ impl Accumulator {
             order.retain(|group| self.slots[group * self.width + people] > 0);
             order.sort_unstable_by(|a, b| keys[*a].cmp(&keys[*b]));
         }
-        let runs = |cells: &[u64], group: usize| {
-            let from = cells.partition_point(|cell| (cell >> 32) < group as u64);
-            let to = cells.partition_point(|cell| (cell >> 32) <= group as u64);
-            Runs::from_sorted(cells[from..to].iter().map(|cell| *cell as u32))
-        };
         let state = |group: usize| GroupState {
             key: keys[group].clone(),
             slots: self.slots[group * self.width..][..self.width].to_vec(),
-            cells: self.cells.iter().map(|cells| runs(cells, group)).collect(),
+            cells: self.cells.iter().map(|cells| cells.runs(group)).collect(),
         };
         Partial::new(plan, range, order.into_iter().map(state).collect())
     }
@@ -119,18 +117,4 @@ fn add<const N: usize>(slots: &mut [i128], parts: Option<[i64; N]>) {
     if let Some(parts) = parts {
         slots.iter_mut().zip(parts).for_each(|(slot, part)| *slot += i128::from(part));
     }
-}
-
-fn merged(a: Vec<u64>, b: Vec<u64>) -> Vec<u64> {
-    if a.is_empty() || b.is_empty() {
-        return if a.is_empty() { b } else { a };
-    }
-    let mut all = Vec::with_capacity(a.len() + b.len());
-    let (mut a, mut b) = (a.into_iter().peekable(), b.into_iter().peekable());
-    while let (Some(x), Some(y)) = (a.peek(), b.peek()) {
-        let from = if x <= y { &mut a } else { &mut b };
-        all.extend(from.next());
-    }
-    all.extend(a.chain(b));
-    all
 }

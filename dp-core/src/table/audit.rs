@@ -156,3 +156,53 @@ fn partials_that_own_the_same_people_do_not_merge() {
     }
     assert!(part(0, 2).merge(part(1, 2)).is_ok() && part(0, 3).merge(part(2, 3)).is_ok());
 }
+
+/// A list of rows and a table of counts are the same counts: in one thread and several, whole and in parts.
+#[test]
+fn counts_in_a_list_and_in_a_table_are_the_same() {
+    let rows = 3000;
+    let numbers = |of: fn(i64) -> i64| Column::new(Values::Signed((0..rows).map(of).collect::<Vec<_>>().into()));
+    let columns = vec![
+        ("person", numbers(|row| row * 7919 % 1500)),
+        ("key", numbers(|row| row % 3)),
+        ("x", numbers(|row| row * row % 101)),
+    ];
+    let table = Batch::new(rows as usize, columns).expect("same length");
+    let bounds = Bounds::new(0.0, 100.0).expect("valid");
+    for (unit, limits) in
+        [(Unit::Row, Limits::one_row()), (Unit::Column("person".into()), Limits::new(2, None, None).expect("valid"))]
+    {
+        // Candidates that are few, and so many that there is never a table.
+        for (step, is_table) in [(1.0, true), (1e-5, false)] {
+            let aggregate = Aggregate::Quantiles {
+                column: "x".into(),
+                bounds,
+                at: vec![Rational::one()],
+                step: Positive::from_f64("step", step).ok(),
+                interval: None,
+            };
+            let groups = Groups::Public { by: vec!["key".into()], keys: (0..2).map(|k| vec![Key::Int(k)]).collect() };
+            let measures = vec![Measure { name: "q".into(), aggregate, epsilon: epsilon("1") }];
+            let spec = spec(groups, Noise::Laplace, limits);
+            let plan = Plan::new(Spec { unit: unit.clone(), measures, ..spec }).expect("a plan");
+            assert_eq!(plan.row_bytes() < 40, is_table);
+            let partial =
+                |range, threads| plan.partial(std::slice::from_ref(&table), range, threads).expect("right types");
+            let whole = partial(Range::whole(), 1);
+            // Counted by hand: all rows of the two groups, since nobody has more than two.
+            let counts: Vec<_> =
+                whole.clone().complete(&plan).expect("of everyone").iter().map(|g| g.cells[0].clone()).collect();
+            for (group, runs) in counts.iter().enumerate() {
+                let mut by_hand = std::collections::BTreeMap::new();
+                for row in (0..rows).filter(|row| row % 3 == group as i64) {
+                    let cell = ((row * row % 101).min(100) as f64 / step).round() as u32;
+                    *by_hand.entry(cell).or_insert(0_u64) += 1;
+                }
+                assert_eq!(runs.iter().collect::<Vec<_>>(), by_hand.into_iter().collect::<Vec<_>>());
+            }
+            let parts = (0..4).map(|i| partial(Range::part(i, 4).expect("a part"), 2));
+            let merged = parts.reduce(|a, b| a.merge(b).expect("disjoint")).expect("four");
+            assert_eq!(merged.to_bytes(), whole.to_bytes());
+        }
+    }
+}

@@ -131,7 +131,11 @@ impl<'a> Bounder<'a> {
             hashes.group.hash(&bytes)
         };
         let limits = plan.limits();
-        let of_groups = |limit: u32| if plan.spec().groups == Groups::Whole { usize::MAX } else { limit as usize };
+        // A limit that the limit on rows implies is none.
+        let of_groups = |limit: u32| match plan.spec().groups == Groups::Whole || limit >= limits.rows() {
+            true => usize::MAX,
+            false => limit as usize,
+        };
         Self {
             plan,
             hashes,
@@ -199,8 +203,29 @@ impl<'a> Bounder<'a> {
     fn choose<Id: Person>(&self, rows: &Rows<Id>, person: &[(Id, u32)], scratch: &mut Scratch) {
         let token = person[0].0.token(self);
         let content = |row: usize| (rows.groups[row], &rows.values[row * self.width..][..self.width]);
-        let all = &mut scratch.candidates;
+        let Scratch { candidates: all, bytes, .. } = scratch;
+        let mut hash = |(group, values): (u32, &[f64]), copies: u64| {
+            bytes.clear();
+            bytes.extend(token.to_le_bytes());
+            bytes.extend(self.key_hash(group).to_le_bytes());
+            values.iter().for_each(|value| bytes.extend(value.to_bits().to_le_bytes()));
+            bytes.extend(copies.to_le_bytes());
+            self.hashes.row_choice.hash(bytes)
+        };
         all.clear();
+        if self.most_groups == usize::MAX && self.most_per_group == usize::MAX {
+            // Where all rows differ in their hashes, they differ, and the order of the hashes is all there is.
+            all.extend(person.iter().map(|&(_, row)| {
+                let row = row as usize;
+                Candidate { row, rank: 0, hash: hash(content(row), 0) }
+            }));
+            all.sort_unstable_by_key(|candidate| candidate.hash);
+            if all.windows(2).all(|pair| pair[0].hash != pair[1].hash) {
+                scratch.kept.extend(all[..self.most_rows].iter().map(|candidate| candidate.row));
+                return;
+            }
+            all.clear();
+        }
         all.extend(person.iter().map(|&(_, row)| Candidate { row: row as usize, rank: 0, hash: 0 }));
         all.sort_unstable_by(|a, b| self.canonical(content(a.row), content(b.row)));
         let mut copies = 0_u64;
@@ -208,12 +233,7 @@ impl<'a> Bounder<'a> {
             let (group, values) = content(all[rank].row);
             let again = rank > 0 && self.canonical(content(all[rank - 1].row), (group, values)).is_eq();
             copies = if again { copies + 1 } else { 0 };
-            scratch.bytes.clear();
-            scratch.bytes.extend(token.to_le_bytes());
-            scratch.bytes.extend(self.key_hash(group).to_le_bytes());
-            values.iter().for_each(|value| scratch.bytes.extend(value.to_bits().to_le_bytes()));
-            scratch.bytes.extend(copies.to_le_bytes());
-            (all[rank].rank, all[rank].hash) = (rank, self.hashes.row_choice.hash(&scratch.bytes));
+            (all[rank].rank, all[rank].hash) = (rank, hash((group, values), copies));
         }
         let group = |candidate: &Candidate| rows.groups[candidate.row];
         let mut groups: Vec<(u64, usize, u32)> = all

@@ -240,6 +240,9 @@ proptest! {
         let first = parts.next().expect("count >= 1");
         let merged = parts.try_fold(first, |sum, part| part.merge(sum)).expect("disjoint");
         prop_assert_eq!(&merged.to_bytes(), &whole);
+        // Rows without a person belong to nobody.
+        let somebody: Vec<Row> = table.iter().copied().filter(|row| by_row || row.0.is_some()).collect();
+        prop_assert_eq!(&partial(&plan, &somebody, Range::whole()).to_bytes(), &whole);
         prop_assert_eq!(Partial::from_bytes(&whole).expect("canonical").to_bytes(), whole);
     }
 }

@@ -256,19 +256,10 @@ pub(super) struct Runs {
 }
 
 impl Runs {
-    pub(super) fn from_sorted(cells: impl Iterator<Item = u32>) -> Self {
+    /// From (cell, count) pairs in the order of the cells.
+    pub(super) fn from_runs(runs: impl Iterator<Item = (u32, u64)>) -> Self {
         let mut writer = RunWriter::default();
-        let mut open: Option<(u32, u64)> = None;
-        for cell in cells {
-            open = match open {
-                Some((same, count)) if same == cell => Some((cell, count + 1)),
-                done => {
-                    done.into_iter().for_each(|(cell, count)| writer.push(cell, count));
-                    Some((cell, 1))
-                }
-            };
-        }
-        open.into_iter().for_each(|(cell, count)| writer.push(cell, count));
+        runs.for_each(|(cell, count)| writer.push(cell, count));
         writer.runs
     }
 

@@ -238,7 +238,8 @@ mod tests {
     use super::*;
 
     fn ranks(cells: &[u32], last: u32, margin: i128) -> Ranks {
-        Ranks::new(&Runs::from_sorted(cells.iter().copied()), last, margin).expect("in range")
+        let runs = cells.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u64));
+        Ranks::new(&Runs::from_runs(runs), last, margin).expect("in range")
     }
 
     fn target(at: &str, epsilon: &str) -> Target {

@@ -2,11 +2,12 @@
 
 use super::accumulate::Accumulator;
 use super::bounding::{Bounder, Hashes, Piece, Rows};
+use super::cells;
 use super::column::{Batch, Column, Values, whole_decimal};
 use super::groups::GroupIndex;
 use super::key::{Key, write_int, write_text};
 use super::partial::{Partial, Range};
-use super::plan::{Plan, Unit};
+use super::plan::{Map, Part, Plan, Unit};
 use crate::Error;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -95,6 +96,7 @@ impl<'p> Builder<'p> {
         self.people = people;
         let source = Source {
             hashes: &self.hashes,
+            token: people.token(),
             range: &self.range,
             plan: self.plan,
             person,
@@ -144,9 +146,24 @@ impl<'p> Builder<'p> {
     }
 }
 
+impl Plan {
+    /// About how many bytes of memory a row takes, at most, until all rows of its person are known: for whoever reads a
+    /// table in parts. Tables of counts come on top: 16 MB at most for each quantile and thread.
+    #[must_use]
+    pub fn row_bytes(&self) -> usize {
+        let layout = self.layout();
+        // A person (16), a group (4) and the values, with a quarter of slack; then a quantile's cell, in a list that doubles.
+        let is_list =
+            |part: &&Part| matches!(&part.map, Map::Cells(lattice) if !cells::is_bounded(self, lattice.last()));
+        let lists = layout.parts.iter().filter(is_list).count();
+        (20 + 8 * layout.columns.len()) * 5 / 4 + 16 * lists
+    }
+}
+
 /// What a batch is read through.
 struct Source<'s, 'b> {
     hashes: &'s Hashes,
+    token: fn(&Hashes, u64) -> u64,
     range: &'s Range,
     plan: &'s Plan,
     person: Option<&'s Column<'b>>,
@@ -177,6 +194,14 @@ impl People {
 
 /// Where a person lies among all people: equal for equal keys, whatever type carried them.
 fn place(hashes: &Hashes, person: &Key) -> u64 {
+    if let Key::Int(whole) = person
+        && let Ok(narrow) = i64::try_from(*whole)
+    {
+        // What the key writes, without a list for it.
+        let mut canonical = [0; 9];
+        canonical[1..].copy_from_slice(&narrow.to_le_bytes());
+        return hashes.person.hash(&canonical);
+    }
     let mut canonical = Vec::with_capacity(24);
     person.write(&mut canonical);
     hashes.person.hash(&canonical)
@@ -204,11 +229,18 @@ impl Worker {
             (Store::Narrow(buckets), Some(person)) => {
                 reserve(buckets, to - from, source.values.len());
                 for row in from..to {
-                    let Some(id) = narrow(person, row, &mut scratch) else { continue };
-                    let hash = source.hashes.person.hash(&scratch);
-                    if source.range.contains(hash) {
-                        buckets[source.range.place(hash, BUCKETS)].push(id, groups.group(row), values(row));
-                    }
+                    let Some(id) = narrow(person, row) else { continue };
+                    let place = if source.range.is_whole() {
+                        // Any spread will do, and costs less than the keyed hash.
+                        (id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - BUCKETS.ilog2())) as usize
+                    } else {
+                        let hash = (source.token)(source.hashes, id);
+                        if !source.range.contains(hash) {
+                            continue;
+                        }
+                        source.range.place(hash, BUCKETS)
+                    };
+                    buckets[place].push(id, groups.group(row), values(row));
                 }
             }
             (Store::Wide(buckets), Some(person)) => {
@@ -304,29 +336,20 @@ fn reserve<Id>(buckets: &mut [Rows<Id>], rows: usize, values: usize) {
     }
 }
 
-/// The number of a person, and its canonical bytes in `canonical`: one number is one person whatever type carried it.
+/// The number that tells a person apart from others of this column.
 #[inline]
-fn narrow(column: &Column<'_>, row: usize, canonical: &mut Vec<u8>) -> Option<u64> {
+fn narrow(column: &Column<'_>, row: usize) -> Option<u64> {
     if !column.present(row) {
         return None;
     }
-    canonical.clear();
-    let (id, int) = match column.values() {
-        Values::Bool(v) => (u64::from(v[row]), i128::from(v[row])),
-        Values::Signed(v) => (v[row] as u64, v[row].into()),
-        Values::Unsigned(v) => (v[row], v[row].into()),
-        Values::Float(v) => match Key::from_f64(v[row])? {
-            // The bits of the float tell people of this column apart; + 0.0 makes -0.0 and 0.0 one person.
-            Key::Int(int) => ((v[row] + 0.0).to_bits(), int),
-            key => {
-                key.write(canonical);
-                return Some(v[row].to_bits());
-            }
-        },
-        Values::Decimal(..) | Values::Text(_) | Values::Coded(..) => return None,
-    };
-    write_int(int, canonical);
-    Some(id)
+    match column.values() {
+        Values::Bool(v) => Some(u64::from(v[row])),
+        Values::Signed(v) => Some(v[row] as u64),
+        Values::Unsigned(v) => Some(v[row]),
+        // + 0.0 makes -0.0 and 0.0 one person.
+        Values::Float(v) => v[row].is_finite().then(|| (v[row] + 0.0).to_bits()),
+        Values::Decimal(..) | Values::Text(_) | Values::Coded(..) => None,
+    }
 }
 
 /// The place of a row that is a person by itself.

@@ -4,7 +4,6 @@ A source hands a plan the columns that it asks for, and converts no others. What
 *type*, which is public, never by its values.
 """
 
-import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -318,13 +317,8 @@ class _File(ABC):
         roles: dict[str, str] = dict(plan.needs)
         for name in roles:
             self.check(name)
-        # A row keeps its person (16 bytes at most), its group (4) and its values (8 each), with a quarter of slack; then, while
-        # rows are let go, a cell (8, and twice that while the list grows) for each quantile aggregate.
-        values = sum(role == "number" for _, role in plan.needs)
-        cells = sum("quantiles" in measure["aggregate"] for measure in json.loads(plan.to_json())["measures"])
-        width = 25 + 10 * values + 16 * cells
         (index, count), sums = part, None
-        passes = max(1, -(-self.rows() * width // (memory * count)))
+        passes = max(1, -(-self.rows() * plan.row_bytes // (memory * count)))
         for i in range(passes):
             reader = self.batches(list(roles) or self._names[:1])
             more = plan.partial(reader, (index * passes + i, count * passes), threads, self.untyped)
