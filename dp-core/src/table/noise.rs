@@ -99,15 +99,10 @@ pub(super) enum Law {
 impl Law {
     /// The least noise that a part of this epsilon allows for whole numbers that neighbours `change` so much.
     pub(super) fn new(noise: &Noise, change: Change, epsilon: &Epsilon) -> Result<Self, Error> {
-        let (Ok(l1), Ok(squared_l2)) = (u64::try_from(change.l1), u64::try_from(change.squared_l2)) else {
-            return match (noise, u64::try_from(change.l1)) {
-                (Noise::Laplace, Ok(l1)) => laplace(l1, epsilon),
-                _ => Err(too_fine(epsilon)),
-            };
-        };
+        let fits = |size: u128| u64::try_from(size).map_err(|_| too_fine(epsilon));
         match noise {
-            Noise::Laplace => laplace(l1, epsilon),
-            Noise::Gaussian { .. } => gaussian(l1, squared_l2, epsilon),
+            Noise::Laplace => laplace(fits(change.l1)?, epsilon),
+            Noise::Gaussian { .. } => gaussian(fits(change.l1)?, fits(change.squared_l2)?, epsilon),
         }
     }
 
