@@ -8,6 +8,8 @@
 //! end a client, and nothing was sent.
 
 mod answered;
+#[cfg(test)]
+mod liars;
 mod party;
 mod seat;
 mod snapshot;

@@ -131,3 +131,22 @@ fn commitment(label: &[u8], context: &Context, of_what: &[u8], secret: &[u8; 32]
     let hash = Sha256::new().chain_update(label).chain_update(context.as_bytes());
     hash.chain_update(of_what).chain_update(secret).finalize().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_low_order_make_neither_masks_nor_boxes() {
+        let (context, secrets) = (Context::from_bytes([3; 32]), RoundSecrets::draw().expect("entropy"));
+        let mut minus_one = [0xFF; 32];
+        (minus_one[0], minus_one[31]) = (0xEC, 0x7F);
+        let one = std::array::from_fn(|i| u8::from(i == 0));
+        for key in [[0; 32], one, minus_one] {
+            let refused =
+                |error: Error| assert!(error.to_string().contains("client 5 advertised a public key of low order"));
+            refused(End::of(0, &secrets.mask).pair_mask(&context, 5, &key).err().expect("refused"));
+            refused(End::of(0, &secrets.share).share_key(&context, 5, &key).err().expect("refused"));
+        }
+    }
+}

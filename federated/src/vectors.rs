@@ -83,8 +83,12 @@ fn graphs_vectors_and_transcripts() {
     let order: Vec<u32> = numbers(&drawn["order"]);
     let config = Setup::new(6, 1, 1.0, Cohort::Counts { corrupt: 1, dropouts: 1 }).check().expect("a round");
     let shape = Shape { clients: 40, neighbors: 6, ..*config.shape() };
-    let seed = crate::client::seed_of_graph(&context, &array(&drawn["graph_seed"]));
+    let seed = crate::client::seed_of_graph(&[context.as_bytes(), &array(&drawn["graph_seed"])]);
     let graph = Graph::drawn(shape, &seed);
+    let beacon = array(&all["ring_of_a_beacon"]["beacon"]);
+    let of_beacon = Graph::drawn(shape, &crate::client::seed_of_graph(&[&beacon]));
+    let next: Vec<u32> = numbers(&all["ring_of_a_beacon"]["order"]);
+    assert_eq!(of_beacon.point(next[7], next[9]), 6);
     for (place, &client) in order.iter().enumerate() {
         let mut near: Vec<u32> = [37, 38, 39, 1, 2, 3].map(|step| order[(place + step) % 40]).into();
         near.sort_unstable();

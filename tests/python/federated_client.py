@@ -101,8 +101,9 @@ def context(parameters: Parameters, peer_ids: list[bytes], session: bytes, numbe
 # ---- the graph
 
 
-def ring(clients: int, ctx: bytes, graph_seed: bytes) -> list[int]:
-    seed = digest("veilsum.federated.graph-seed.v1", ctx, graph_seed)
+def ring(clients: int, *drawn_from: bytes) -> list[int]:
+    """From the beacon, or from the context and the server's seed."""
+    seed = digest("veilsum.federated.graph-seed.v1", *drawn_from)
 
     def words() -> Any:
         counter = 0
@@ -119,11 +120,11 @@ def ring(clients: int, ctx: bytes, graph_seed: bytes) -> list[int]:
 
 
 class Graph:
-    def __init__(self, parameters: Parameters, ctx: bytes, graph_seed: bytes) -> None:
+    def __init__(self, parameters: Parameters, *drawn_from: bytes) -> None:
         self.n, self.half = parameters.clients, parameters.neighbors // 2
         self.complete = parameters.neighbors == parameters.clients - 1
         if not self.complete:
-            self.order = ring(self.n, ctx, graph_seed)
+            self.order = ring(self.n, *drawn_from)
             self.place = {client: place for place, client in enumerate(self.order)}
 
     def neighbors(self, client: int) -> list[int]:
@@ -243,6 +244,7 @@ class PlainClient:
     verifying: list[bytes]
     number: int
     ctx: bytes
+    beacon: bytes | None = None
     mask: X25519PrivateKey = field(default_factory=X25519PrivateKey.generate)
     sharing: X25519PrivateKey = field(default_factory=X25519PrivateKey.generate)
     seed: bytes = field(default_factory=lambda: secrets.token_bytes(32))
@@ -266,7 +268,8 @@ class PlainClient:
 
     def share(self, directory: bytes) -> bytes:
         fields = Fields(0x81, self.ctx, directory)
-        self.graph = Graph(self.parameters, self.ctx, fields.take(32))
+        seed = fields.take(32)
+        self.graph = Graph(self.parameters, *([self.beacon] if self.beacon is not None else [self.ctx, seed]))
         near = self.graph.neighbors(self.number)
         self.adverts: dict[int, bytes] = {}
         for _ in range(fields.u32()):
@@ -386,6 +389,7 @@ def vectors() -> dict[str, Any]:
                   "commitment": plain.commitment(3, 8, 1, seed).hex()},
         "packed": {"bits": 26, "words": words, "bytes": pack(words, 26).hex()},
         "ring": {"clients": 40, "graph_seed": "00" * 32, "order": ring(40, ctx, bytes(32))},
+        "ring_of_a_beacon": {"clients": 40, "beacon": "05" * 32, "order": ring(40, bytes([5]) * 32)},
         "transcript": {"present": [0, 1, 2, 4, 9], "included": [0, 2, 4, 9], "clients": 10, "digest": digest(
             "veilsum.federated.transcript.v1", ctx,
             bitmap([c in (0, 1, 2, 4, 9) for c in range(10)]), bitmap([c in (0, 2, 4, 9) for c in range(10)])).hex()},

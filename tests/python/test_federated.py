@@ -502,7 +502,7 @@ def test_plain_python_clients_take_part(kind: str) -> None:
     ctx = federated_client.context(parameters, peer_ids, b"both", 5, b"m", beacon)
     verifying = [raw(peer)[1:33] for peer in roster]
     clients: dict[int, object] = {
-        i: federated_client.PlainClient(parameters, plain[i], verifying, i, ctx)
+        i: federated_client.PlainClient(parameters, plain[i], verifying, i, ctx, beacon)
         if i in plain
         else vs.federated.Client(cfg, ids[i], roster, i, **names)
         for i in range(n)

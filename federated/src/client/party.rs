@@ -125,13 +125,17 @@ pub(crate) fn graph_seed(
     if own_seed && *server_seed != [0; 32] {
         return Err(Error::refused("share", "the server sent a seed for a graph that is not its to draw"));
     }
-    Ok(seed_of_graph(context, server_seed))
+    Ok(match beacon {
+        Some(beacon) => seed_of_graph(&[beacon]),
+        None => seed_of_graph(&[context.as_bytes(), server_seed]),
+    })
 }
 
-/// The context holds the beacon; for a semi-honest server the seed is the server's.
-pub(crate) fn seed_of_graph(context: &Context, server_seed: &[u8; 32]) -> [u8; 32] {
-    let hash = Sha256::new().chain_update(b"veilsum.federated.graph-seed.v1\0").chain_update(context.as_bytes());
-    hash.chain_update(server_seed).finalize().into()
+/// From the beacon and nothing else: what is in the context, such as the model, a server may still choose once it knows
+/// the beacon. With a semi-honest server the seed is the server's.
+pub(crate) fn seed_of_graph(parts: &[&[u8; 32]]) -> [u8; 32] {
+    let hash = Sha256::new().chain_update(b"veilsum.federated.graph-seed.v1\0");
+    parts.iter().fold(hash, |hash, part| hash.chain_update(part)).finalize().into()
 }
 
 /// The rotation of a round with noise; its seed is public and fixed by the round.

@@ -1,9 +1,10 @@
 //! Who is whose neighbour, and how many neighbours and shares make a round safe.
 //!
 //! # Sparse graphs
-//! Clients sit on a ring in an order drawn after the roster was fixed, and each is a neighbour of the `k/2` before and
-//! after it (a Harary graph on a random permutation, as in Bell et al. 2020). With `C` corrupt clients and `D` dropouts
-//! among `n`, `h = k/2`, and H(N, M, m) the number of marked ones among m drawn from N of which M are marked:
+//! Clients sit on a ring in an order drawn after the roster was fixed, from the beacon and nothing else, and each is a
+//! neighbour of the `k/2` before and after it (a Harary graph on a random permutation, as in Bell et al. 2020). With `C`
+//! corrupt clients and `D` dropouts among `n`, `h = k/2`, and H(N, M, m) the number of marked ones among m drawn from N of
+//! which M are marked:
 //!
 //! **Semi-honest server, random dropouts.** A round fails
 //! - in privacy, if some client has `t` corrupt neighbours, probability at most `n P[H(n-1, C, k) >= t]`, or if
