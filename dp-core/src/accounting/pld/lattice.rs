@@ -38,7 +38,7 @@
 
 use super::cells::Side;
 use super::component::{Direction, UNIT, greater, lesser};
-use super::elementary::{dot, multiply_powers};
+use super::elementary::{dot, exponentials, multiply_powers};
 use super::spread::{BLOCK, MOST_POINTS, Spread};
 use super::window::{FADED, Tails, bump_reach, window};
 use crate::accounting::interval::Interval;
@@ -213,19 +213,16 @@ impl Lattice {
         let reach = bump_reach(c, self.spread);
         let middle = (epsilon - self.start) / h;
         let count = self.entries.len() as f64;
-        // Probability from beyond the window only adds; what is near must not lie there.
-        if middle * h < reach || (count - middle) * h < reach {
+        // Probability from beyond the window only adds; what is near must not lie there. The bump is at most e^(c^2 v / 2).
+        if c * c * v > 1000.0 || middle * h < reach || (count - middle) * h < reach {
             return f64::INFINITY;
         }
         let low = (middle - reach / h - 1.0).clamp(0.0, count) as usize;
         let high = (middle + reach / h + 2.0).clamp(0.0, count) as usize;
-        let (mut sum, mut bumps) = (0.0, 0.0);
-        for (k, entry) in self.entries.iter().enumerate().take(high).skip(low) {
-            let x = self.start + k as f64 * h - epsilon;
-            let bump = libm::exp(-x * x / (2.0 * v) - c * x);
-            sum += entry * bump;
-            bumps += bump;
-        }
+        let x = |k: usize| self.start + k as f64 * h - epsilon;
+        let mut kernel: Vec<f64> = (low..high).map(|k| -x(k) * x(k) / (2.0 * v) - c * x(k)).collect();
+        exponentials(0.0, &mut kernel);
+        let (sum, bumps) = (dot(&self.entries[low..high], &kernel), kernel.iter().sum::<f64>());
         let sum = (sum + self.entry_error * bumps) * (1.0 + 1e-9);
         SPREADING * self.spread * (sum + libm::exp(FADED))
     }

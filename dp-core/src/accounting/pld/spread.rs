@@ -2,7 +2,7 @@
 
 use super::cells::{Resolution, Side};
 use super::component::{Direction, UNIT, greater, lesser};
-use super::elementary::dot;
+use super::elementary::{dot, exponentials};
 use super::lattice::Wish;
 use super::points::{Grid, Outcome, outcomes};
 use crate::accounting::interval::Interval;
@@ -107,10 +107,18 @@ impl Spread {
     /// ln M(tilt) of one release, by blocks so that neither powers nor sums lose much.
     pub(super) fn log_moment(&self, tilt: f64) -> f64 {
         let factors = self.factors(tilt);
-        let block = |(k, masses): (usize, &[f64])| {
-            libm::log(dot(masses, &factors[..masses.len()])) + tilt * self.loss(factors.len() * k)
-        };
-        let logs: Vec<f64> = self.masses.chunks(factors.len()).enumerate().map(block).collect();
+        let blocks = || self.masses.chunks(factors.len());
+        let mut scales: Vec<f64> = (0..blocks().len()).map(|k| tilt * self.loss(factors.len() * k)).collect();
+        let within = |masses: &[f64]| dot(masses, &factors[..masses.len()]);
+        let top = scales.iter().copied().fold(f64::NEG_INFINITY, greater);
+        exponentials(top, &mut scales);
+        let sum: f64 = blocks().zip(&scales).map(|(masses, scale)| within(masses) * scale).sum();
+        if sum > 1e-200 {
+            return top + libm::log(sum);
+        }
+        // Where the largest factors meet no masses to speak of.
+        let log = |(k, masses): (usize, &[f64])| libm::log(within(masses)) + tilt * self.loss(factors.len() * k);
+        let logs: Vec<f64> = blocks().enumerate().map(log).collect();
         let top = logs.iter().copied().fold(f64::NEG_INFINITY, greater);
         top + libm::log(logs.iter().map(|log| libm::exp(log - top)).sum())
     }
