@@ -389,3 +389,21 @@ fn transpose<Id>(workers: Vec<Numbered<Vec<Rows<Id>>>>) -> Vec<Mutex<Vec<Piece<I
     }
     buckets.into_iter().map(Mutex::new).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A column of whole numbers and one of floats or keys put the same person in the same place.
+    #[test]
+    fn places_are_those_of_the_keys() {
+        let hashes = Hashes::new(&[9; 16]);
+        for whole in [0, 1, -1, 255, 1 << 40, i128::from(i64::MIN), i128::from(i64::MAX), 1 << 63, i128::MAX] {
+            let mut canonical = vec![];
+            Key::Int(whole).write(&mut canonical);
+            assert_eq!(place(&hashes, &Key::Int(whole)), hashes.person.hash(&canonical));
+        }
+        let (signed, float) = (People::Signed.token(), People::Float.token());
+        assert_eq!(signed(&hashes, 7), float(&hashes, 7.0_f64.to_bits()));
+    }
+}
