@@ -221,3 +221,30 @@ pub(crate) fn sampled_divergence(sigma: Interval, rate: Interval, alpha: f64) ->
         f64::INFINITY
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::privacy::{Positive, Rational};
+
+    /// Equal events are found by their fingerprints, so that composing n different ones takes time in proportion to n.
+    #[test]
+    fn no_two_different_events_share_a_fingerprint() {
+        let mut accountant = PldAccountant::new(Neighbors::AddRemove);
+        let scale = |i: u32| Positive::from_f64("scale", 1.0 + 1e-9 * f64::from(i)).expect("positive");
+        for i in 0..2000 {
+            let gaussian = Event::Gaussian { noise_multiplier: scale(i) };
+            let sampled = |rate: i128| Event::PoissonSampled {
+                rate: Rational::new(rate, 10_000_000).expect("a rate"),
+                event: Box::new(gaussian.clone()),
+            };
+            let discrete = Event::DiscreteLaplace { scale: scale(i), sensitivity: 1 };
+            for event in [gaussian.clone(), sampled(1), sampled(i128::from(i) + 2), discrete] {
+                accountant.compose(&event, 1).expect("accountable");
+                accountant.compose(&event, 1).expect("accountable");
+            }
+        }
+        assert_eq!((accountant.steps.len(), accountant.releases), (8000, 16_000));
+        assert!(accountant.places.values().all(|places| places.len() == 1));
+    }
+}

@@ -373,4 +373,36 @@ mod tests {
             assert_eq!((lower.infinite, lower.missed), (0.0, 0.0));
         }
     }
+
+    /// Masses by quadrature, wide and narrow, beside differences of the tail.
+    #[test]
+    fn masses_are_within_their_errors() {
+        for (sigma, step) in [(0.3, 0.5), (1.0, 0.02), (1.0, 10.0), (3.0, 0.001), (0.05, 100.0)] {
+            let law = Law::Gaussian(Gaussian { multiplier: Interval::point(sigma) });
+            let shift = 1.0 / sigma;
+            let stops = |low: f64, high: f64| {
+                let (first, last) = ((low / step).ceil() as i64, (high / step).floor() as i64);
+                (first..=last).map(|k| k as f64 * step).collect()
+            };
+            let resolution = Resolution { fineness: 1.0, log_floor: -100.0 };
+            cells(&law, Side::Upper, resolution, &stops, &mut |cells| {
+                for cell in cells {
+                    let place =
+                        |loss: f64| Interval::point(loss) / Interval::point(shift) + Interval::point(0.5 * shift);
+                    for (mass, mean) in [(cell.p, shift), (cell.q, 0.0)] {
+                        let (a, b) =
+                            (place(cell.low) - Interval::point(mean), place(cell.high) - Interval::point(mean));
+                        // Where the cell lies below the mean, by its mirror image.
+                        let exact = if a.lo >= 0.0 {
+                            normal_tail(a) - normal_tail(b)
+                        } else {
+                            normal_tail(-b) - normal_tail(-a)
+                        };
+                        let room = cell.error * mass + 2.0 * (exact.hi - exact.lo) + 1e-300;
+                        assert!((mass - exact.mid()).abs() <= room, "sigma {sigma}: {cell:?}, {exact:?}");
+                    }
+                }
+            });
+        }
+    }
 }

@@ -42,6 +42,8 @@ struct Node {
 const NEGLIGIBLE: f64 = 42.0;
 /// Most evaluations of M along the line before giving up.
 const MOST_NODES: usize = 60_000;
+/// Most losses in all these evaluations together.
+const MOST_WORK: f64 = 1e8;
 /// The alias may be this part of delta.
 const LOG_ALIAS: f64 = -23.0;
 
@@ -103,7 +105,7 @@ impl Contour {
         let end = End::find(&decays(components, self.tilt), decay, negligible, 0.9 * hope)?;
         let mut highest = if end.first < 4.0 * hope { 1.001 * end.first } else { 1.3 * hope };
         let mut lines = Lines::new(components, self.tilt, highest)?;
-        let mut n = 0_u64;
+        let (mut n, mut work) = (0_u64, 0.0);
         for _ in 0..MOST_NODES {
             let u = n as f64 * step;
             let gauss_bound = -0.5 * decay * u * u;
@@ -115,6 +117,10 @@ impl Contour {
             if u > highest {
                 highest = 2.0 * u;
                 lines = Lines::new(components, self.tilt, highest)?;
+            }
+            work += lines.lines.iter().map(|line| line.re.len() as f64).sum::<f64>();
+            if work > MOST_WORK {
+                return None;
             }
             let (log_size, phase, error_rate, log_bound) = lines.at(u, step, n == 0);
             let gauss = -0.5 * spread * u * u;
