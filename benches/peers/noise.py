@@ -60,37 +60,58 @@ PEERS = (
 )
 
 
+PASSES = 3
+
+
 def main() -> None:
-    rows = [("numpy Generator.normal", "1", rate(lambda: np.random.default_rng().normal(size=N)))]
-    reference = rows[0][2]
-    rust = ["cargo", "run", "--quiet", "--release", "-p", "veilsum-benches", "--", "noise"]
-    lines = subprocess.run(rust, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
-    results = [json.loads(line) for line in lines]
-    rows += [(r["law"], r["scale"], r["million_per_second"]) for r in results if "law" in r]
-    for s in (1, 1000, 2**30):
-        for m in (vs.dp.DiscreteGaussian(sigma=s, sensitivity=1), vs.dp.Gaussian(sigma=s, sensitivity=1)):
-            check(m.sample(N).std(), s)
-            name = f"{type(m).__name__}, from Python"
-            rows.append((name, str(s), rate(lambda m=m: m.sample(N))))
-            rows.append((f"{name}, two threads", str(s), rate(lambda m=m: m.sample(N, threads=2))))
+    numpy_row = ("numpy Generator.normal", "1")
+    mechanisms = [law(sigma=s, sensitivity=1) for s in (1, 1000, 2**30) for law in (vs.dp.DiscreteGaussian, vs.dp.Gaussian)]
+    best: dict[tuple[str, str], float] = {}
+    set_up: dict[tuple[str, str], dict] = {}
+
+    def keep(row: tuple[str, str], value: float) -> None:
+        best[row] = max(value, best.get(row, 0.0))
+
+    # In turns, so that a moment in which the machine is slow strikes all of them or none.
+    for _ in range(PASSES):
+        keep(numpy_row, rate(lambda: np.random.default_rng().normal(size=N)))
+        for result in ours():
+            if "law" in result:
+                keep((result["law"], result["scale"]), result["million_per_second"])
+            else:
+                seen = set_up.setdefault((result["set_up"], result["scale"]), result)
+                set_up[result["set_up"], result["scale"]] = min(seen, result, key=lambda r: r["first_ms"])
+        for m in mechanisms:
+            check(m.sample(N).std(), m.sigma)
+            name, scale = f"{type(m).__name__}, from Python", f"{m.sigma:.0f}"
+            keep((name, scale), rate(lambda m=m: m.sample(N)))
+            keep((f"{name}, two threads", scale), rate(lambda m=m: m.sample(N, threads=2)))
+    rows: list[tuple[str, str, float | None]] = [(name, scale, value) for (name, scale), value in best.items()]
+    reference = best[numpy_row]
     for name, package, script, second_moment in PEERS:
         rows.append((name, "1000", peer(package, script, second_moment)))
     print(f"{'':44}{'scale':>8}{'million/s':>12}{'x NumPy':>10}")
     for name, scale, value in rows:
         shown = "not run" if value is None else f"{value:12.3f}{value / reference:10.2f}"
         print(f"{name:44}{scale:>8}{shown:>12}")
-    for r in results:
-        if "set_up" in r:
-            print(f"set-up {r['set_up']:18} {r['scale']:>12}: first {r['first_ms']:.2f} ms, again {r['again_ms']:.4f} ms")
+    for r in set_up.values():
+        print(f"set-up {r['set_up']:18} {r['scale']:>12}: first {r['first_ms']:.2f} ms, again {r['again_ms']:.4f} ms")
     m = vs.dp.Gaussian(sigma=1.0, sensitivity=1.0)
     m.release(0.5)
-    best = float("inf")
+    fastest = float("inf")
     for _ in range(100):
         started = time.perf_counter()
         for _ in range(1000):
             m.release(0.5)
-        best = min(best, time.perf_counter() - started)
-    print(f"scalar release from Python: {best * 1000:.2f} microseconds")
+        fastest = min(fastest, time.perf_counter() - started)
+    print(f"scalar release from Python: {fastest * 1000:.2f} microseconds")
+
+
+def ours() -> list[dict]:
+    """What the Rust benchmark found."""
+    rust = ["cargo", "run", "--quiet", "--release", "-p", "veilsum-benches", "--", "noise"]
+    lines = subprocess.run(rust, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def rate(draw) -> float:

@@ -312,6 +312,29 @@ def test_releases_lie_on_the_grid(m: Any) -> None:
     assert m.release(1e300) == pytest.approx(1e300)
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak is read from /proc")
+@pytest.mark.parametrize("call", ["m.sample(n)", "m.sample(n, threads=2)", "m.release(x)"])
+@pytest.mark.parametrize("law", ["Laplace(scale=3, sensitivity=1)", "DiscreteGaussian(sigma=3000, sensitivity=1)", "Skellam(variance=9, sensitivity=1)"])
+def test_drawing_takes_its_output_and_at_most_a_mebibyte_more(law: str, call: str) -> None:
+    code = f"""
+import numpy as np, veilsum as vs
+from pathlib import Path
+
+def memory(field):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(field))
+
+m, n = vs.dp.{law}, 1 << 22
+x = np.ones(n, dtype=m.sample(1).dtype)
+m.sample(1 << 16, threads=2)  # threads and their stacks
+Path("/proc/self/clear_refs").write_text("5")
+before = memory("VmRSS")
+out = {call}
+print(memory("VmHWM") - before - out.nbytes // 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) <= 1024, f"{done.stdout} KiB beside the output"
+
+
 def test_integers_clamp_at_the_ends() -> None:
     m = vs.dp.DiscreteLaplace(scale=2**40, sensitivity=1)
     top = m.release(np.full(1000, 2**63 - 1))

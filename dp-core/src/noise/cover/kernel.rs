@@ -25,7 +25,9 @@ pub(crate) fn counters(first: u64, blocks: &mut Blocks) {
 }
 
 /// Integers from narrow words: four a word, from its low bits up. `out` and `flags` are whole blocks of eight.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+avx2+bmi1+bmi2", "x86_64+avx2+bmi1+bmi2"))]
+///
+/// Without AVX-512, for which the compiler makes gathers of the look-ups: a third slower than loads.
+#[multiversion(targets("x86_64+avx2+bmi1+bmi2"))]
 pub(super) fn narrow(blocks: &Blocks, slots: &[u16; NARROW_SLOTS], out: &mut [[i64; 8]], flags: &mut [[u8; 8]]) {
     for ((block, out), flags) in blocks.iter().zip(out).zip(flags) {
         for i in 0..8 {
