@@ -80,6 +80,17 @@ fn ln_1p(y: f64) -> f64 {
     k * LN_2.0 + (f - (square - small))
 }
 
+/// e^x - 1, within 3 units: near zero by five terms of its series, where the sixth is below half a unit; else by `libm`.
+#[inline(always)]
+pub(super) fn less_one(x: f64) -> f64 {
+    // NaN goes to `libm`, and stays.
+    if x.abs() <= 1.0 / 128.0 {
+        x * (1.0 + x * (1.0 / 2.0 + x * (1.0 / 6.0 + x * (1.0 / 24.0 + x * (1.0 / 120.0 + x * (1.0 / 720.0))))))
+    } else {
+        libm::expm1(x)
+    }
+}
+
 /// sin x and cos x for |x| <= 10^6, to absolute errors of 4 units.
 ///
 /// x = k pi / 2 + r with |r| < 0.7855; k has at most 20 bits, so its products with the first two parts of pi / 2 are exact,
@@ -419,7 +430,7 @@ mod tests {
     /// `libm` is within one unit in the last place, two of ours; at least half of each bound must remain unused.
     #[test]
     fn errors_stay_well_within_their_bounds() {
-        let mut worst = [0.0_f64; 5];
+        let mut worst = [0.0_f64; 6];
         let mut note = |which: usize, found: f64, truth: f64, scale: f64| {
             let off = (found - truth).abs() / (scale * UNIT);
             assert!(!off.is_nan(), "{which}: {found} and {truth}");
@@ -431,6 +442,7 @@ mod tests {
                 let (grown, less_one) = exp(x);
                 note(0, grown, libm::exp(x), libm::exp(x));
                 note(1, less_one, libm::expm1(x), libm::expm1(x).abs().max(1e-300));
+                note(5, super::less_one(0.01 * x), libm::expm1(0.01 * x), libm::expm1(0.01 * x).abs().max(1e-300));
             }
             for y in [
                 t * 0.999_999,
@@ -448,7 +460,7 @@ mod tests {
             }
         }
         println!("largest errors, in units of 2^-53: {worst:?}");
-        for (worst, bound) in worst.iter().zip([4.0, 8.0, 6.0, 4.0, 4.0]) {
+        for (worst, bound) in worst.iter().zip([4.0, 8.0, 6.0, 4.0, 4.0, 3.0]) {
             assert!(*worst <= 0.75 * bound + 2.0, "{worst} of {bound}");
         }
     }

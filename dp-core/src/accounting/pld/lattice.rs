@@ -357,16 +357,17 @@ fn compose(spreads: &[Spread], tilt: f64, first: i64, points: usize, planner: &m
     let (mut product, mut im) = (vec![1.0; padded], vec![0.0; padded]);
     let (mut bounds, mut rates) = (vec![1.0; padded], vec![0.0; padded]);
     let (mut one_re, mut one_im, mut one_bound) = (vec![0.0; padded], vec![0.0; padded], vec![0.0; padded]);
-    let mut spectrum = forward.make_output_vec();
+    let (mut spectrum, mut scratch) = (forward.make_output_vec(), forward.make_scratch_vec());
+    let mut transformed = vec![0.0; points];
     for spread in spreads {
         let one = spread.log_moment(tilt);
-        let (mut weights, error) = spread.tilted(tilt, one, points);
+        let error = spread.tilted(tilt, one, &mut transformed);
         log += spread.count * one;
         log_error += spread.count * error + 4.0 * UNIT * log.abs();
         base += i128::from(spread.first) * i128::from(spread.times);
-        let norm = dot(&weights, &weights).sqrt();
+        let norm = dot(&transformed, &transformed).sqrt();
         let doubt = 1.01 * stages * n.sqrt() * norm;
-        if forward.process(&mut weights, &mut spectrum).is_err() {
+        if forward.process_with_scratch(&mut transformed, &mut spectrum, &mut scratch).is_err() {
             // The lengths agree; and an infinite error proves nothing.
             log_error = f64::INFINITY;
         }
@@ -384,7 +385,7 @@ fn compose(spreads: &[Spread], tilt: f64, first: i64, points: usize, planner: &m
     }
     // The inverse, by the same transform: for a real sequence with spectrum X, the sequence Re X - Im X has a spectrum Y with
     // Re Y - Im Y = n times the sequence (Hartley). Both steps keep the Euclidean norm.
-    let mut hartley = vec![0.0; points];
+    let hartley = &mut transformed;
     let (mut error, mut square) = (0.0, 0.0);
     for k in 0..half {
         let real = k == 0 || 2 * k == points;
@@ -398,7 +399,7 @@ fn compose(spreads: &[Spread], tilt: f64, first: i64, points: usize, planner: &m
         error += share * (1.01 * bounds[k] * lesser(rates[k] + rounding, 2.0) + 1e-300);
         square += share * (re * re + im * im);
     }
-    if forward.process(&mut hartley, &mut spectrum).is_err() {
+    if forward.process_with_scratch(hartley, &mut spectrum, &mut scratch).is_err() {
         log_error = f64::INFINITY;
     }
     let error = 1.01 * (error / n + stages * (square / n).sqrt());

@@ -2,7 +2,7 @@
 
 use super::cells::{Cell, Resolution, Side, cells, normal_reach};
 use super::component::{Direction, Points, UNIT};
-use super::elementary::{logarithms, mixtures, unmixed};
+use super::elementary::{less_one, logarithms, mixtures, unmixed};
 use super::merging::sorted;
 use crate::accounting::law::Law;
 use crate::accounting::step::{Sampling, Step};
@@ -223,7 +223,7 @@ impl Outcome {
     /// the ratio moved by `doubt`.
     pub(super) fn upper_part(&self, low: f64, high: f64, doubt: f64) -> f64 {
         let ratio = (self.ratio + doubt).clamp(low, high);
-        libm::expm1(low - ratio) / libm::expm1(low - high)
+        less_one(low - ratio) / less_one(low - high)
     }
 
     /// How far the ratio may be off.

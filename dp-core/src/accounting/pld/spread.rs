@@ -37,7 +37,7 @@ impl Spread {
     pub(super) fn new(one: &Step, times: u64, direction: Direction, wish: Wish) -> Option<Self> {
         let resolution = Resolution { fineness: 1.0, log_floor: wish.log_floor };
         let (step, offset) = (wish.step, own_lattice(one, direction).map_or(0.0, |(first, _)| first));
-        let grid = Grid { offset, step };
+        let (grid, per_step) = (Grid { offset, step }, 1.0 / step);
         let mut all = Masses::default();
         let (mut width, mut error, mut slack) = (0_i64, 0.0_f64, 0.0_f64);
         let mut lost = 0.0;
@@ -47,15 +47,16 @@ impl Spread {
                 return;
             }
             let doubt = outcome.doubt();
-            let place = |l: f64| (l - offset) / step;
-            let room = 1e-6 + 32.0 * UNIT * (low.abs() + offset.abs()) / step;
-            let (from, to) = ((place(low) + room).floor(), (place(high) - room).ceil());
+            let place = |l: f64| (l - offset) * per_step;
+            let room = 1e-6 + 32.0 * UNIT * (low.abs() + offset.abs()) * per_step;
+            let (from, to) = (place(low) + room, place(high) - room);
             // Far beyond any lattice.
             if !(from.abs() <= MOST_POINTS && to.abs() <= MOST_POINTS) {
                 lost += p;
                 return;
             }
-            let (from, to) = (from as i64, (to as i64).max(from as i64));
+            let from = floor(from);
+            let to = (-floor(-to)).max(from);
             let (a, b) = (offset + from as f64 * step, offset + to as f64 * step);
             let outside = greater(greater(a - low, high - b), 0.0);
             slack = greater(slack, doubt + outside + 16.0 * UNIT * (a.abs() + b.abs() + offset.abs()));
@@ -123,10 +124,11 @@ impl Spread {
         top + libm::log(logs.iter().map(|log| libm::exp(log - top)).sum())
     }
 
-    /// Tilted masses relative to e^log, folded into so many points; and the relative error of each.
-    pub(super) fn tilted(&self, tilt: f64, log: f64, points: usize) -> (Vec<f64>, f64) {
-        let factors = self.factors(tilt);
-        let (mut folded, mut largest) = (vec![0.0; points], 0.0);
+    /// Tilted masses relative to e^log, folded into as many points as there is room for; and the relative error of each.
+    pub(super) fn tilted(&self, tilt: f64, log: f64, folded: &mut [f64]) -> f64 {
+        let (factors, points) = (self.factors(tilt), folded.len());
+        let mut largest = 0.0;
+        folded.fill(0.0);
         for (k, masses) in self.masses.chunks(factors.len()).enumerate() {
             let exponent = tilt * self.loss(factors.len() * k);
             largest = greater(largest, exponent.abs());
@@ -138,8 +140,15 @@ impl Spread {
             }
         }
         // A block is e^300 at most.
-        (folded, (2.0 * largest + 2.0 * log.abs() + 640.0) * UNIT)
+        (2.0 * largest + 2.0 * log.abs() + 640.0) * UNIT
     }
+}
+
+/// The largest whole number up to x, which is far within the range of `i64`: without the call that `f64::floor` is on old
+/// processors.
+fn floor(x: f64) -> i64 {
+    let towards_zero = x as i64;
+    towards_zero - i64::from(towards_zero as f64 > x)
 }
 
 /// Sums of masses at whole numbers, from some number upward and from there downward.
