@@ -8,6 +8,7 @@ mod decay;
 mod elementary;
 mod lattice;
 mod merging;
+mod plans;
 mod points;
 mod sampled;
 mod solve;
@@ -24,8 +25,6 @@ use super::step::{Sampling, Step, steps};
 use super::{Enclosure, Event};
 use crate::Error;
 use crate::sensitivity::Neighbors;
-use realfft::RealFftPlanner;
-use std::cell::RefCell;
 use std::collections::HashMap;
 
 const NAME: &str = "the PLD accountant";
@@ -170,10 +169,8 @@ impl PldAccountant {
     }
 
     /// The larger of the two directions; one is enough where nothing is Poisson-sampled.
-    fn worst(&self, answer: impl Fn(&Composition<'_>) -> Interval) -> Interval {
-        let planner = RefCell::new(RealFftPlanner::new());
-        let composition =
-            |direction| Composition::new(&self.steps, direction, self.tolerance, self.lattice_alone, &planner);
+    fn worst(&self, answer: impl Fn(&Composition) -> Interval) -> Interval {
+        let composition = |direction| Composition::new(&self.steps, direction, self.tolerance, self.lattice_alone);
         let removed = answer(&composition(Direction::Remove));
         if self.steps.iter().any(|(step, _)| matches!(step.sampling, Sampling::Poisson(_))) {
             removed.max(answer(&composition(Direction::Add)))

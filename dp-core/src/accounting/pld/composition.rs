@@ -13,11 +13,9 @@ use super::{gaussian, gaussian_precision};
 use crate::accounting::interval::Interval;
 use crate::accounting::law::Law;
 use crate::accounting::step::{Sampling, Step};
-use realfft::RealFftPlanner;
-use std::cell::RefCell;
 
 /// Everything in one direction.
-pub(super) struct Composition<'a> {
+pub(super) struct Composition {
     /// All but the Gaussians without sampling.
     steps: Vec<(Step, u64)>,
     /// The sum of their 1 / sigma^2.
@@ -25,7 +23,6 @@ pub(super) struct Composition<'a> {
     direction: Direction,
     tolerance: f64,
     lattice_alone: bool,
-    planner: &'a RefCell<RealFftPlanner<f64>>,
 }
 
 /// What is asked.
@@ -48,14 +45,8 @@ const LATTICES: usize = 3;
 /// Most cells of all laws together, which a lattice far finer than a law's range would take.
 const MOST_CELLS: f64 = 1e6;
 
-impl<'a> Composition<'a> {
-    pub(super) fn new(
-        all: &[(Step, u64)],
-        direction: Direction,
-        tolerance: f64,
-        lattice_alone: bool,
-        planner: &'a RefCell<RealFftPlanner<f64>>,
-    ) -> Self {
+impl Composition {
+    pub(super) fn new(all: &[(Step, u64)], direction: Direction, tolerance: f64, lattice_alone: bool) -> Self {
         let (mut steps, mut precision) = (Vec::with_capacity(all.len()), Interval::ZERO);
         for (step, count) in all {
             match gaussian_precision(step, *count) {
@@ -63,7 +54,7 @@ impl<'a> Composition<'a> {
                 None => steps.push((step.clone(), *count)),
             }
         }
-        Self { steps, precision, direction, tolerance, lattice_alone, planner }
+        Self { steps, precision, direction, tolerance, lattice_alone }
     }
 
     pub(super) fn answer(&self, query: Query) -> Interval {
@@ -246,7 +237,7 @@ impl<'a> Composition<'a> {
                 return None;
             }
             let wish = Wish { tilt, epsilon: saddle.epsilon, log_delta: saddle.log_delta, step, log_floor };
-            let lattice = Lattice::new(&steps, self.direction, wish, self.planner)?;
+            let lattice = Lattice::new(&steps, self.direction, wish)?;
             Some(match query {
                 Query::Epsilon { delta } => lattice.epsilon(delta, saddle.epsilon),
                 Query::Delta { epsilon } => lattice.delta(epsilon),
@@ -431,12 +422,11 @@ mod tests {
             sampling: Sampling::Poisson(Interval::point(rate)),
         };
         let laplace = Step { law: Law::Laplace(Laplace { largest: Interval::point(0.5) }), sampling: Sampling::Whole };
-        let planner = RefCell::new(RealFftPlanner::new());
         for steps in
             [vec![(gaussian(0.1, 1.0), 100)], vec![(laplace.clone(), 60)], vec![(gaussian(0.3, 2.0), 40), (laplace, 9)]]
         {
             for direction in [Direction::Remove, Direction::Add] {
-                let all = Composition::new(&steps, direction, 1e-3, false, &planner);
+                let all = Composition::new(&steps, direction, 1e-3, false);
                 for delta in [1e-3, 1e-12, 1e-60] {
                     let (near, far) = (Query::Epsilon { delta }, all.by_moment(Query::Epsilon { delta }));
                     let near = all.answer(near);

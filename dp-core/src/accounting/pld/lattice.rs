@@ -39,12 +39,11 @@
 use super::cells::Side;
 use super::component::{Direction, UNIT, greater, lesser};
 use super::elementary::{dot, exponentials, multiply_powers};
+use super::plans;
 use super::spread::{BLOCK, MOST_POINTS, Spread};
 use super::window::{FADED, Tails, bump_reach, window};
 use crate::accounting::interval::Interval;
 use crate::accounting::step::Step;
-use realfft::RealFftPlanner;
-use std::cell::RefCell;
 
 /// A composition on the lattice.
 #[derive(Debug)]
@@ -88,12 +87,7 @@ const SPREADING: f64 = 0.84;
 
 impl Lattice {
     /// Composes `steps` in one direction. `None` if that takes too many points.
-    pub(super) fn new(
-        steps: &[(Step, u64)],
-        direction: Direction,
-        wish: Wish,
-        planner: &RefCell<RealFftPlanner<f64>>,
-    ) -> Option<Self> {
+    pub(super) fn new(steps: &[(Step, u64)], direction: Direction, wish: Wish) -> Option<Self> {
         let step = wish.step;
         let spreads: Vec<_> =
             steps.iter().map(|(one, count)| Spread::new(one, *count, direction, wish)).collect::<Option<_>>()?;
@@ -115,7 +109,7 @@ impl Lattice {
         let below = below + 0.5 * room;
         let offset: f64 = spreads.iter().map(|s| s.count * s.offset).sum();
         let first = ((wish.epsilon - below - offset) / step).floor();
-        let composed = compose(&spreads, tilt, first as i64, points, &mut planner.borrow_mut());
+        let composed = compose(&spreads, tilt, first as i64, points);
         let charged = |of: fn(&Spread) -> f64| spreads.iter().map(|s| s.count * of(s)).sum::<f64>();
         let log_finite =
             spreads.iter().fold(Interval::ZERO, |sum, s| sum + (-s.infinite).ln_1p() * Interval::point(s.count));
@@ -347,11 +341,11 @@ struct Composed {
 }
 
 /// The composition's tilted probabilities at `points` indices from `first` on.
-fn compose(spreads: &[Spread], tilt: f64, first: i64, points: usize, planner: &mut RealFftPlanner<f64>) -> Composed {
+fn compose(spreads: &[Spread], tilt: f64, first: i64, points: usize) -> Composed {
     let (n, half) = (points as f64, points / 2 + 1);
     let padded = half.next_multiple_of(8);
     let stages = stages(points);
-    let forward = planner.plan_fft_forward(points);
+    let forward = plans::forward(points);
     let (mut log, mut log_error, mut base) = (0.0, 0.0, 0_i128);
     // The product of all spectra, a bound on the product of what they stand for, and its error relative to that bound.
     let (mut product, mut im) = (vec![1.0; padded], vec![0.0; padded]);
@@ -478,7 +472,7 @@ mod tests {
         let deep = std::env::var_os("VEILSUM_DEEP").is_some();
         let sizes: &[usize] =
             if deep { &[64, 96, 512, 1536, 4096, 12_288, 16_384] } else { &[64, 96, 512, 1536, 4096] };
-        let (mut worst, mut planner) = (0.0_f64, RealFftPlanner::new());
+        let mut worst = 0.0_f64;
         for points in sizes {
             for (times, bits) in [(2, 45_u32), (3, 40), (5, 24)] {
                 let some = (0..1000).find_map(|seed| {
@@ -491,7 +485,7 @@ mod tests {
                 for _ in 1..times {
                     exact = convolved(&exact, &masses, *points);
                 }
-                let found = compose(&[spread], 0.0, 0, *points, &mut planner);
+                let found = compose(&[spread], 0.0, 0, *points);
                 let scale = 2.0_f64.powi(-(bits as i32) * times as i32);
                 let off = found.entries.iter().zip(&exact).map(|(entry, exact)| {
                     // Both parts of the number are exact as floats.
